@@ -1,0 +1,1 @@
+//! Latency models of LLM model servers: units, catalogue, queueing, capacity, fitting, forecasting.

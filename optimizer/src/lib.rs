@@ -1,0 +1,1 @@
+//! Problem, plan, verification and decision of the LLM fleet autoscaler.

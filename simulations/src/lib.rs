@@ -1,0 +1,1 @@
+//! Discrete-event simulator of LLM model-server fleets, workloads, baselines and reports.

@@ -1,0 +1,3 @@
+//! The project recipes: `cargo xtask <recipe>`.
+
+fn main() {}
