@@ -1,1 +1,12 @@
-//! Latency models of LLM model servers: units, catalogue, queueing, capacity, fitting, forecasting.
+//! Latency models of LLM model servers: units, catalogue, request shapes, queueing, capacity under an SLO, fitting and
+//! forecasting. Pure: no clock, network, file or thread-local randomness; time and seeds are arguments.
+
+pub mod accelerator;
+pub mod catalogue;
+pub mod iteration;
+pub mod latency;
+pub mod model;
+pub mod service_class;
+pub mod shape;
+pub mod units;
+pub mod variant;

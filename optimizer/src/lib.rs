@@ -1,1 +1,7 @@
-//! Problem, plan, verification and decision of the LLM fleet autoscaler.
+//! The optimizer: problem → formulation → solver → plan → independent verification → stabilised decision, and the one
+//! whole pure cycle `step` that the controller, the simulator and replays all call.
+
+pub mod decision;
+pub mod plan;
+pub mod problem;
+pub mod snapshot;
