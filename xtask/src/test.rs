@@ -118,6 +118,10 @@ fn verdict(tally: &Tally, passed: bool, command: &str) -> Report {
         .iter()
         .map(|name| Finding::new(name, "this test failed", rerun(name)))
         .collect();
+    if passed && tally.binaries == 0 {
+        let remedy = "the output of cargo test was not understood: see xtask/src/test_output.rs";
+        findings.push(Finding::new(command, "reported no test result", remedy));
+    }
     if !passed && findings.is_empty() {
         let remedy = "a test did not compile, or a test binary died: see the messages above";
         findings.push(Finding::new(command, "failed", remedy));
@@ -191,13 +195,16 @@ mod tests {
 
     #[test]
     fn a_run_that_fails_without_a_failed_test_is_not_a_pass() {
-        let report = verdict(&Tally::default(), false, "cargo test");
-        assert_eq!(report.findings[0].place, "cargo test");
-        assert!(
-            verdict(&Tally::default(), true, "cargo test")
-                .findings
-                .is_empty()
-        );
+        let died = verdict(&Tally::default(), false, "cargo test");
+        assert_eq!(died.findings[0].place, "cargo test");
+        let silent = verdict(&Tally::default(), true, "cargo test");
+        assert_eq!(silent.findings[0].problem, "reported no test result");
+        let good = Tally {
+            binaries: 1,
+            passed: 1,
+            ..Tally::default()
+        };
+        assert!(verdict(&good, true, "cargo test").findings.is_empty());
     }
 
     #[test]
