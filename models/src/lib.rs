@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod iteration;
 pub mod latency;
 pub mod model;
+pub mod queueing;
 pub mod service_class;
 pub mod shape;
 pub mod units;
