@@ -4,6 +4,17 @@
 //! parametric family would have to be chosen per workload, whereas 64 quantile points carry any of them, and every
 //! moment and integral that the models need becomes a sum.
 
+mod build;
+mod compress;
+mod histogram;
+mod length;
+mod text;
+
+pub use build::{Bucket, POINTS};
+pub use histogram::CumulativeHistogram;
+pub use length::Length;
+pub use text::{Correlation, LengthFamily, LengthText, ShapeText};
+
 use serde::{Deserialize, Serialize};
 
 /// One kind of request and how often it comes.
@@ -33,6 +44,21 @@ pub enum ShapeError {
         /// The offending number.
         value: f64,
     },
+    /// Two numbers exclude each other.
+    #[error("{what} ({value}) must be less than {other} ({limit})")]
+    Contradiction {
+        /// The number that is too large.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it must stay below.
+        other: &'static str,
+        /// That number's value.
+        limit: f64,
+    },
+    /// The text says too little or too much.
+    #[error("{0}")]
+    Text(&'static str),
 }
 
 /// Joint distribution of input and output tokens, and the share of input tokens found in the prefix cache.
@@ -115,6 +141,59 @@ impl RequestShape {
     #[must_use]
     pub fn mean_output(&self) -> f64 {
         self.mean_of(|p| p.output)
+    }
+
+    /// Second moment of the input tokens, E[n²].
+    #[must_use]
+    pub fn mean_square_input(&self) -> f64 {
+        self.mean_of(|p| p.input * p.input)
+    }
+
+    /// Second moment of the output tokens, E[m²].
+    #[must_use]
+    pub fn mean_square_output(&self) -> f64 {
+        self.mean_of(|p| p.output * p.output)
+    }
+
+    /// Mean context per output token, E[nm + m²/2]/E[m]: the KV tokens that one decode step of a random token reads.
+    #[must_use]
+    pub fn mean_context(&self) -> f64 {
+        self.mean_of(|p| p.output * (p.input + p.output / 2.0)) / self.mean_output()
+    }
+
+    /// The `q`-quantile of the input tokens, q in [0, 1]: the least n of a point with P[N ≤ n] ≥ q.
+    #[must_use]
+    pub fn input_quantile(&self, q: f64) -> f64 {
+        self.quantile_of(q, |p| p.input)
+    }
+
+    /// The `q`-quantile of the output tokens, q in [0, 1].
+    #[must_use]
+    pub fn output_quantile(&self, q: f64) -> f64 {
+        self.quantile_of(q, |p| p.output)
+    }
+
+    /// The `q`-quantile of `f(point)`, q in [0, 1].
+    pub fn quantile_of(&self, q: f64, f: impl Fn(&ShapePoint) -> f64) -> f64 {
+        let mut values: Vec<(f64, f64)> = self.points.iter().map(|p| (f(p), p.weight)).collect();
+        values.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut cumulative = 0.0;
+        for (value, weight) in &values {
+            cumulative += weight;
+            if cumulative >= q - 1e-12 {
+                return *value;
+            }
+        }
+        values.last().map_or(0.0, |v| v.0)
+    }
+
+    /// Longest input plus output of any point, in tokens.
+    #[must_use]
+    pub fn longest(&self) -> f64 {
+        self.points
+            .iter()
+            .map(|p| p.input + p.output)
+            .fold(0.0, f64::max)
     }
 }
 
