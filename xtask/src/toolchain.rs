@@ -14,7 +14,7 @@ pub fn fmt(workspace: &Workspace, _arguments: &[String]) -> anyhow::Result<Repor
 
 /// Clippy on every target, warnings being errors.
 pub fn clippy(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<Report> {
-    let mut command = workspace.cargo("clippy --locked --all-targets");
+    let mut command = workspace.cargo("clippy --locked --keep-going --all-targets");
     command
         .args(packages(arguments))
         .args(["--", "-D", "warnings"]);
@@ -23,7 +23,7 @@ pub fn clippy(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<Rep
 
 /// The documentation, warnings being errors.
 pub fn doc(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<Report> {
-    let mut command = workspace.cargo("doc --locked --no-deps");
+    let mut command = workspace.cargo("doc --locked --keep-going --no-deps");
     command
         .args(packages(arguments))
         .env("RUSTDOCFLAGS", "-D warnings");
