@@ -32,8 +32,8 @@ use super::{QueueingError, SteadyState, non_negative, quantile_level};
 
 /// Exceedance below which tails are extrapolated: the noise of the inversion is about 1e-11.
 const DEEP_TAIL: f64 = 1e-8;
-/// Relative tolerance of quantiles, one order below the accuracy of the inversion.
-const QUANTILE_TOLERANCE: f64 = 1e-8;
+/// Relative size of the last secant step of a quantile, that of the inversion's noise.
+const QUANTILE_TOLERANCE: f64 = 1e-7;
 
 /// The exponential that a tail approaches: P(W > t) ≈ `constant`·e^{−`decay`·t}.
 #[derive(Debug, Clone, Copy, PartialEq)]
