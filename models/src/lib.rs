@@ -3,6 +3,7 @@
 
 pub mod accelerator;
 pub mod catalogue;
+pub mod forecast;
 pub mod iteration;
 pub mod latency;
 pub mod model;
@@ -11,3 +12,4 @@ pub mod service_class;
 pub mod shape;
 pub mod units;
 pub mod variant;
+pub mod windows;
