@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::windows::counter::{is_amount, is_time};
 use errors::Errors;
 use season::Season;
 use track::{Origin, TRACKS, Tracks};
@@ -140,7 +141,13 @@ impl Forecaster {
     /// A forecaster that has seen nothing.
     #[must_use]
     pub fn new(settings: ForecastSettings) -> Self {
-        let sane = |x: f64, low: f64| if x.is_finite() { x.clamp(low, 3600.0) } else { low };
+        let sane = |x: f64, low: f64| {
+            if x.is_finite() {
+                x.clamp(low, 3600.0)
+            } else {
+                low
+            }
+        };
         let slot_s = sane(settings.slot_s, 1.0);
         let settings = ForecastSettings {
             slot_s,
@@ -164,7 +171,7 @@ impl Forecaster {
     /// NaN, infinite or negative numbers are ignored. A time no later than the last adds its count to the open slot;
     /// one that is more than an hour earlier means that the clock was reset, and starts the levels afresh.
     pub fn observe(&mut self, at: f64, count: f64) {
-        if !at.is_finite() || !count.is_finite() || !(0.0..1e12).contains(&count) {
+        if !is_time(at) || !is_amount(count) {
             return;
         }
         let Some((start, so_far)) = self.open else {
@@ -241,9 +248,14 @@ impl Forecaster {
             return;
         }
         let outcome = self.rates.iter().rev().take(slots).sum::<f64>() / slots as f64;
-        for i in 0..LADDER.len() {
-            let back = usize::from(LADDER[i]) + slots;
-            let Some(origin) = self.origins.len().checked_sub(back).map(|o| self.origins[o]) else {
+        for (i, &ahead) in LADDER.iter().enumerate() {
+            let back = usize::from(ahead) + slots;
+            let Some(origin) = self
+                .origins
+                .len()
+                .checked_sub(back)
+                .map(|o| self.origins[o])
+            else {
                 break;
             };
             let candidates = self.candidates(&origin, i);
@@ -270,18 +282,31 @@ impl Forecaster {
     #[must_use]
     pub fn forecast(&self, horizon_s: f64) -> Option<Forecast> {
         let origin = self.origins.back()?;
-        let horizon_s = if horizon_s.is_finite() { horizon_s.max(0.0) } else { 0.0 };
+        let horizon_s = if horizon_s.is_finite() {
+            horizon_s.max(0.0)
+        } else {
+            0.0
+        };
         let slots = horizon_s / self.step_s;
         let above = LADDER.partition_point(|&k| f64::from(k) < slots);
         let high = above.min(LADDER.len() - 1);
         let low = above.saturating_sub(1).min(high);
         let (from, to) = (f64::from(LADDER[low]), f64::from(LADDER[high]));
-        let w = if to > from { (slots - from) / (to - from) } else { 1.0 };
-        let widen = (slots / f64::from(LADDER[LADDER.len() - 1])).max(1.0).sqrt();
+        let w = if to > from {
+            (slots - from) / (to - from)
+        } else {
+            1.0
+        };
+        let widen = (slots / f64::from(LADDER[LADDER.len() - 1]))
+            .max(1.0)
+            .sqrt();
         let mix = |a: f64, b: f64| a * (1.0 - w) + b * w;
         let mean = mix(origin.combined[low], origin.combined[high]);
         let level = self.tracks.level();
-        let (below, above) = (self.band(origin, low, widen), self.band(origin, high, widen));
+        let (below, above) = (
+            self.band(origin, low, widen),
+            self.band(origin, high, widen),
+        );
         Some(Forecast {
             mean,
             level,

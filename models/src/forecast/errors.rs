@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::track::{FIRST_TREND, SEASON, TRACKS};
 use super::Basis;
+use super::track::{FIRST_TREND, SEASON, TRACKS};
 
 const BINS: usize = 80;
 /// Standardised errors between these bounds get a bin; those outside go to the outermost.
@@ -25,7 +25,9 @@ const SHARPNESS: i32 = 3;
 
 /// The unit of errors: standard deviation of a Poisson count's rate over `outcome_s`, and 5 %.
 pub(super) fn unit(rate: f64, outcome_s: f64) -> f64 {
-    ((rate + 1.0 / outcome_s) / outcome_s).sqrt().hypot(0.05 * rate)
+    ((rate + 1.0 / outcome_s) / outcome_s)
+        .sqrt()
+        .hypot(0.05 * rate)
 }
 
 /// Errors of past forecasts at one horizon.
@@ -65,7 +67,12 @@ impl Errors {
 
     /// Weights of the candidates, summing to 1.
     fn weights(&self) -> [f64; TRACKS] {
-        let least = self.losses.iter().copied().fold(f64::INFINITY, f64::min).max(1e-9);
+        let least = self
+            .losses
+            .iter()
+            .copied()
+            .fold(f64::INFINITY, f64::min)
+            .max(1e-9);
         let raw = self.losses.map(|l| (least / l.max(1e-9)).powi(SHARPNESS));
         let total: f64 = raw.iter().sum();
         raw.map(|w| w / total)
@@ -73,11 +80,21 @@ impl Errors {
 
     /// The candidates' weighted mean.
     pub(super) fn combine(&self, candidates: &[f64; TRACKS]) -> f64 {
-        self.weights().iter().zip(candidates).map(|(w, c)| w * c).sum()
+        self.weights()
+            .iter()
+            .zip(candidates)
+            .map(|(w, c)| w * c)
+            .sum()
     }
 
     /// Files the outcome of a forecast.
-    pub(super) fn score(&mut self, candidates: &[f64; TRACKS], combined: f64, outcome: f64, unit: f64) {
+    pub(super) fn score(
+        &mut self,
+        candidates: &[f64; TRACKS],
+        combined: f64,
+        outcome: f64,
+        unit: f64,
+    ) {
         self.seen += 1.0;
         let age = self.prior + self.seen;
         let loss_gain = (1.0 / LOSS_MEMORY).max(1.0 / age);

@@ -29,7 +29,8 @@ impl Season {
                 *events += rate * seconds;
             }
             open => {
-                if let Some((full, covered, events)) = open.replace((number, seconds, rate * seconds))
+                if let Some((full, covered, events)) =
+                    open.replace((number, seconds, rate * seconds))
                     && covered >= BIN_S / 2.0
                 {
                     self.close(full, events / covered);

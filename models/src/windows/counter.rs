@@ -16,7 +16,7 @@ pub enum Observed {
         /// Seconds since the previous sample, more than 0.
         seconds: f64,
     },
-    /// Not a sample: NaN, infinite, negative, or no later than the one before.
+    /// Not a sample: NaN, negative, absurd (a time beyond 10¹² s, a count beyond 10¹⁵), or no later than the one before.
     Ignored,
 }
 
@@ -70,7 +70,7 @@ impl CounterWindow {
 
     /// Takes the sample `value` of time `at`.
     pub fn observe(&mut self, at: f64, value: f64) -> Observed {
-        if !at.is_finite() || !value.is_finite() || value < 0.0 {
+        if !is_time(at) || !is_amount(value) {
             return Observed::Ignored;
         }
         let Some(&last) = self.points.back() else {
@@ -163,6 +163,16 @@ impl CounterWindow {
     }
 }
 
+/// Whether a number can be a time in seconds.
+pub(crate) fn is_time(at: f64) -> bool {
+    at.abs() <= 1e12
+}
+
+/// Whether a number can be a count or a sum: beyond 10¹⁵ an f64 no longer tells neighbours apart.
+pub(crate) fn is_amount(value: f64) -> bool {
+    (0.0..=1e15).contains(&value)
+}
+
 /// How much a counter that showed `before` and now shows `after` has counted in between.
 pub(super) fn increase(before: f64, after: f64) -> f64 {
     if after >= before {
@@ -225,9 +235,21 @@ mod tests {
             assert_eq!(w.observe(at, v), Observed::Ignored);
         }
         assert_eq!(w.rate(10.0, 10.0), Some(1.0));
-        assert_eq!(w.observe(1e15, 20.0), Observed::Grew { increase: 10.0, seconds: 1e15 - 10.0 });
+        assert_eq!(
+            w.observe(1e11, 20.0),
+            Observed::Grew {
+                increase: 10.0,
+                seconds: 1e11 - 10.0
+            }
+        );
         assert_eq!(w.observe(20.0, 21.0), Observed::Baseline);
-        assert_eq!(w.observe(30.0, 31.0), Observed::Grew { increase: 10.0, seconds: 10.0 });
+        assert_eq!(
+            w.observe(30.0, 31.0),
+            Observed::Grew {
+                increase: 10.0,
+                seconds: 10.0
+            }
+        );
     }
 
     #[test]
@@ -242,7 +264,13 @@ mod tests {
 
     #[test]
     fn slots_follow_the_samples() {
-        let w = fed(&[(0.0, 0.0), (7.0, 7.0), (16.0, 30.0), (31.0, 31.0), (35.0, 90.0)]);
+        let w = fed(&[
+            (0.0, 0.0),
+            (7.0, 7.0),
+            (16.0, 30.0),
+            (31.0, 31.0),
+            (35.0, 90.0),
+        ]);
         let slots = w.slots(15.0);
         assert_eq!(slots.len(), 2);
         assert_eq!((slots[0].seconds, slots[0].count), (16.0, 30.0));

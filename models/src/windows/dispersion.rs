@@ -51,7 +51,9 @@ impl Dispersion {
 #[must_use]
 pub fn dispersion(slots: &[Slot]) -> Option<Dispersion> {
     const LEAST: usize = 8;
-    let valid = |s: &Slot| s.seconds > 0.0 && s.seconds.is_finite() && s.count.is_finite() && s.count >= 0.0;
+    let valid = |s: &Slot| {
+        s.seconds > 0.0 && s.seconds.is_finite() && s.count.is_finite() && s.count >= 0.0
+    };
     let slots: Vec<Slot> = slots.iter().copied().filter(valid).collect();
     if slots.len() < LEAST {
         return None;

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counter::increase;
+use super::counter::{increase, is_amount, is_time};
 
 /// A cumulative histogram as scraped.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,7 +62,7 @@ impl RecentHistogram {
             return false;
         };
         let elapsed = self.at.map_or(f64::INFINITY, |last| at - last);
-        if !at.is_finite() || (elapsed <= 0.0 && elapsed > -20.0 * self.half_life_s) {
+        if !is_time(at) || (elapsed <= 0.0 && elapsed > -20.0 * self.half_life_s) {
             return false;
         }
         if self.at.is_none() || bounds != self.bounds {
@@ -153,7 +153,11 @@ impl RecentHistogram {
 
     /// Edges of a bucket; +Inf's ends at twice the last bound.
     fn edges(&self, bucket: usize) -> (f64, f64) {
-        let low = if bucket == 0 { 0.0 } else { self.bounds[bucket - 1] };
+        let low = if bucket == 0 {
+            0.0
+        } else {
+            self.bounds[bucket - 1]
+        };
         let high = self.bounds.get(bucket).copied().unwrap_or(low * 2.0);
         (low, high)
     }
@@ -171,15 +175,14 @@ fn centre(points: &mut [f64], mean: f64) {
 /// Finite bounds and the count of each bucket, +Inf's last; `None` when malformed.
 fn buckets(s: &Scraped<'_>) -> Option<(Vec<f64>, Vec<f64>)> {
     let finite = s.bounds.iter().take_while(|b| b.is_finite()).count();
-    let sane = |x: f64| x.is_finite() && x >= 0.0;
     let ascending = s.bounds[..finite].windows(2).all(|w| w[0] < w[1]);
     if finite == 0
         || s.counts.len() < finite
         || !ascending
         || s.bounds[0] < 0.0
-        || !sane(s.count)
-        || !sane(s.sum)
-        || !s.counts[..finite].iter().all(|&c| sane(c))
+        || !is_amount(s.count)
+        || !is_amount(s.sum)
+        || !s.counts[..finite].iter().all(|&c| is_amount(c))
     {
         return None;
     }
