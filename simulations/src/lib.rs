@@ -5,3 +5,5 @@ pub mod policy;
 pub mod request;
 pub mod result;
 pub mod time;
+
+pub mod workload;
