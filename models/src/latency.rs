@@ -136,9 +136,9 @@ pub struct Prediction {
 
 /// Outcome of asking a model about a load.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub enum Outcome<T = Prediction> {
     /// The queue is stable.
-    Stable(Prediction),
+    Stable(T),
     /// Arrivals exceed what the replica can serve; the queue grows without bound.
     Unstable {
         /// Offered rate over the greatest sustainable rate.
@@ -153,13 +153,28 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
+impl<T> Outcome<T> {
     /// The prediction when stable.
     #[must_use]
-    pub const fn stable(&self) -> Option<&Prediction> {
+    pub const fn stable(&self) -> Option<&T> {
         match self {
             Self::Stable(p) => Some(p),
             _ => None,
+        }
+    }
+
+    /// The same outcome with its prediction turned into something else.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Stable(p) => Outcome::Stable(f(p)),
+            Self::Unstable { utilization } => Outcome::Unstable { utilization },
+            Self::DoesNotFit {
+                needed_tokens,
+                available_tokens,
+            } => Outcome::DoesNotFit {
+                needed_tokens,
+                available_tokens,
+            },
         }
     }
 }

@@ -2,6 +2,8 @@
 //! forecasting. Pure: no clock, network, file or thread-local randomness; time and seeds are arguments.
 
 pub mod accelerator;
+pub mod batching;
+pub mod capacity;
 pub mod catalogue;
 pub mod forecast;
 pub mod iteration;

@@ -126,6 +126,16 @@ impl RequestShape {
         self.prefix_hit
     }
 
+    /// The same requests with every point and the prefix-hit fraction changed; `None` where the result is no shape.
+    #[must_use]
+    pub fn map_points(
+        &self,
+        f: impl Fn(&ShapePoint) -> ShapePoint,
+        prefix_hit: f64,
+    ) -> Option<Self> {
+        Self::new(self.points.iter().map(f).collect(), prefix_hit).ok()
+    }
+
     /// E[f(point)] under this shape.
     pub fn mean_of(&self, f: impl Fn(&ShapePoint) -> f64) -> f64 {
         self.points.iter().map(|p| p.weight * f(p)).sum()

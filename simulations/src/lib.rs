@@ -5,5 +5,3 @@ pub mod policy;
 pub mod request;
 pub mod result;
 pub mod time;
-
-pub mod workload;

@@ -1,0 +1,189 @@
+//! The fast layer: prompts in front of the token budget, at a given decode batch.
+//!
+//! Given the size of the decode batch, an iteration's length and its share of prefill follow from the law, and the time to
+//! first token is the residual of the iteration in progress, the backlog's iterations and one's own. That queue serves in
+//! batches whose service time depends on the batch, for which no closed form holds; but it is small, so it is sampled: a
+//! fixed set of stratified arrivals (common random numbers: the same for every rate, so latency is monotone and smooth in
+//! it) is pushed through the recursion, iteration by iteration, jumping over those without prefill.
+//! A pool of replicas behind a least-loaded router is sampled as such.
+
+use super::prompt_work::{PromptWork, computed};
+use super::stream::Stream;
+use std::collections::VecDeque;
+
+/// Time to first token of one sampled request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FirstToken {
+    /// Seconds from arrival to the end of the last prefill iteration.
+    pub seconds: f64,
+    /// Ordinal of its shape point.
+    pub point: usize,
+}
+
+/// What the sampling of one node saw.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sampled {
+    pub first_tokens: Vec<FirstToken>,
+    /// Lengths of the iterations with prefill.
+    pub mixed: Vec<f64>,
+    /// Number of iterations without prefill, and their length.
+    pub decode_only: f64,
+    pub decode_seconds: f64,
+}
+
+struct Prompt {
+    arrived: f64,
+    point: usize,
+    left: f64,
+    context: f64,
+}
+
+#[derive(Default)]
+struct Server {
+    waiting: VecDeque<Prompt>,
+    /// Prompts that finish in the iteration in progress.
+    finishing: Vec<(f64, usize)>,
+    /// End of the iteration in progress; meaningless when idle.
+    until: f64,
+    idle: bool,
+    /// Prompt tokens without a first token yet, as the router counts them.
+    backlog: f64,
+    /// Tokens that leave the backlog when the iteration ends.
+    leaving: f64,
+}
+
+/// Replicas beyond which a larger pool makes no difference to who waits.
+const LARGEST_POOL: usize = 6;
+
+/// The sampled queue; keeps its state from node to node so that each starts warm.
+pub(super) struct PrefillQueue<'a> {
+    work: &'a PromptWork<'a>,
+    servers: Vec<Server>,
+    now: f64,
+    turn: usize,
+}
+
+impl<'a> PrefillQueue<'a> {
+    pub fn new(work: &'a PromptWork<'a>, pool: u32) -> Self {
+        let servers = (0..LARGEST_POOL.min(pool.max(1) as usize))
+            .map(|_| Server {
+                idle: true,
+                ..Server::default()
+            })
+            .collect();
+        Self {
+            work,
+            servers,
+            now: 0.0,
+            turn: 0,
+        }
+    }
+
+    /// Pushes `count` arrivals at `rate` per replica through the queue while `batch` sequences decode.
+    pub fn sample(&mut self, batch: f64, rate: f64, count: usize, stream: &mut Stream) -> Sampled {
+        let mut seen = Sampled {
+            decode_seconds: self.work.decode_seconds(batch),
+            ..Sampled::default()
+        };
+        seen.first_tokens.reserve(count);
+        let began = self.now;
+        let pool_rate = rate * self.servers.len() as f64;
+        for _ in 0..count {
+            let (gap, point) = stream.next();
+            self.now += gap / pool_rate;
+            let now = self.now;
+            for i in 0..self.servers.len() {
+                self.advance(i, batch, now, &mut seen);
+            }
+            let chosen = self.least_loaded();
+            self.arrive(chosen, batch, point);
+        }
+        let mixed: f64 = seen.mixed.iter().sum();
+        let elapsed = (self.now - began) * self.servers.len() as f64;
+        seen.decode_only = ((elapsed - mixed) / seen.decode_seconds).max(0.0);
+        seen
+    }
+
+    fn least_loaded(&mut self) -> usize {
+        let n = self.servers.len();
+        self.turn = (self.turn + 1) % n;
+        (0..n)
+            .map(|i| (i + self.turn) % n)
+            .min_by(|&a, &b| self.servers[a].backlog.total_cmp(&self.servers[b].backlog))
+            .unwrap_or(0)
+    }
+
+    fn arrive(&mut self, server: usize, batch: f64, point: usize) {
+        let p = &self.work.shape.points()[point];
+        let left = computed(self.work.shape, p);
+        let s = &mut self.servers[server];
+        s.backlog += left;
+        s.waiting.push_back(Prompt {
+            arrived: self.now,
+            point,
+            left,
+            context: p.input - left,
+        });
+        if s.idle {
+            s.idle = false;
+            // Decoding goes on in iterations of T₀; a prompt joins at the next boundary. An empty engine starts at once.
+            let t0 = self.work.decode_seconds(batch);
+            let since = ((self.now - s.until) / t0).ceil().max(0.0);
+            s.until = if batch < 0.5 {
+                self.now
+            } else {
+                (s.until + since * t0).max(self.now)
+            };
+        }
+    }
+
+    /// Ends all iterations that end by `now`.
+    fn advance(&mut self, server: usize, batch: f64, now: f64, seen: &mut Sampled) {
+        let front_end = self.work.law.front_end_s;
+        let s = &mut self.servers[server];
+        while !s.idle && s.until <= now {
+            for (arrived, point) in s.finishing.drain(..) {
+                seen.first_tokens.push(FirstToken {
+                    seconds: s.until - arrived + front_end,
+                    point,
+                });
+            }
+            s.backlog = (s.backlog - s.leaving).max(0.0);
+            s.leaving = 0.0;
+            if s.waiting.is_empty() {
+                s.idle = true;
+                break;
+            }
+            let seconds = start_iteration(self.work, s, batch);
+            seen.mixed.push(seconds);
+            s.until += seconds;
+        }
+    }
+}
+
+/// Fills the next iteration of `s` with prefill chunks in arrival order; returns its length in seconds.
+fn start_iteration(work: &PromptWork<'_>, s: &mut Server, batch: f64) -> f64 {
+    let law = work.law;
+    let mut room = (work.budget - batch).max(1.0);
+    let (mut tokens, mut linear) = (0.0, 0.0);
+    while room >= 1.0 {
+        let Some(p) = s.waiting.front_mut() else {
+            break;
+        };
+        let chunk = p.left.min(room);
+        linear += law.per_kv_token_s * (p.context + chunk)
+            + law.per_chunk_context_s * chunk * (p.context + chunk / 2.0)
+            + law.per_sequence_s;
+        tokens += chunk;
+        room -= chunk;
+        p.left -= chunk;
+        p.context += chunk;
+        if p.left > 0.5 {
+            break;
+        }
+        s.leaving += computed(work.shape, &work.shape.points()[p.point]);
+        s.finishing.push((p.arrived, p.point));
+        s.waiting.pop_front();
+    }
+    work.fixed_seconds(batch) + law.compute(batch + tokens) + linear + law.prefill_overhead_s
+}
