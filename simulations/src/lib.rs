@@ -1,7 +1,11 @@
 //! Discrete-event simulator of LLM model-server fleets, workloads, baselines and reports.
 
+pub mod histogram;
 pub mod hpa;
 pub mod policy;
+pub mod replica;
 pub mod request;
 pub mod result;
+pub mod sequence;
+pub mod single;
 pub mod time;
