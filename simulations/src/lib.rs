@@ -9,3 +9,4 @@ pub mod result;
 pub mod sequence;
 pub mod single;
 pub mod time;
+pub mod workload;
