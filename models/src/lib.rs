@@ -10,6 +10,7 @@ pub mod iteration;
 pub mod latency;
 pub mod model;
 pub mod queueing;
+pub mod roofline;
 pub mod service_class;
 pub mod shape;
 pub mod units;

@@ -1,5 +1,9 @@
 //! Service classes: how important a stream of requests is and what latency it was promised.
 
+mod text;
+
+pub use text::{ServiceClassText, TextError};
+
 use serde::{Deserialize, Serialize};
 
 use crate::units::Seconds;
@@ -79,8 +83,9 @@ pub enum Promise {
     },
 }
 
-/// A named class of requests: priority plus promise.
-#[derive(Debug, Clone, PartialEq)]
+/// A named class of requests: priority plus promise. In YAML it is a [`ServiceClassText`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ServiceClassText", into = "ServiceClassText")]
 pub struct ServiceClass {
     /// Name, unique in the catalogue.
     pub name: String,
@@ -106,30 +111,3 @@ impl ServiceClass {
         matches!(self.promise, Promise::Batch { .. })
     }
 }
-
-/// How a [`ServiceClass`] is written in YAML; see [`crate::catalogue`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceClassText {
-    /// Name, unique in the catalogue.
-    pub name: String,
-    /// Importance, higher first.
-    #[serde(default)]
-    pub priority: i32,
-    /// TTFT bound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttft_ms: Option<BoundText>,
-    /// ITL bound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub itl_ms: Option<BoundText>,
-    /// End-to-end bound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub e2e_ms: Option<BoundText>,
-    /// Makes it a batch class: finished within this many seconds of arrival.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline_seconds: Option<Seconds>,
-}
-
-/// How a [`Bound`] is written in YAML: `{p99: 500, per_1k_input_tokens: 200}` or `{mean: 300}`, in milliseconds.
-/// The statistic's key is `mean` or `p` and a number: `p50`, `p99`, `p99.9`.
-pub type BoundText = std::collections::BTreeMap<String, f64>;

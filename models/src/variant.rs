@@ -84,7 +84,7 @@ pub struct Variant {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_replicas: Option<u32>,
     /// Time from asking for a replica to its first served request.
-    #[serde(default = "default_start_up", rename = "start_up_seconds")]
+    #[serde(default = "Variant::default_start_up", rename = "start_up_seconds")]
     pub start_up: Seconds,
     /// Price of one replica where it is not devices × accelerator price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +98,10 @@ fn one() -> u32 {
     1
 }
 
-fn default_start_up() -> Seconds {
-    Seconds::new(120.0).expect("a positive constant")
+impl Variant {
+    /// Start-up time that is assumed where none is stated or learned: two minutes, a mid-size model from local disk.
+    #[must_use]
+    pub fn default_start_up() -> Seconds {
+        Seconds::new(120.0).expect("a positive constant")
+    }
 }
