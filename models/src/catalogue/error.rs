@@ -81,9 +81,9 @@ pub enum CatalogueError {
         /// The name.
         name: String,
         /// The most similar known name, if any is similar.
-        nearest: Option<String>,
+        nearest: Option<Box<str>>,
         /// All known names.
-        known: Vec<String>,
+        known: Box<[String]>,
     },
     /// Two entries of one kind with one name.
     #[error("{place}: {kind} `{name}` is there twice; remove one{}", rename(.kind))]
@@ -110,7 +110,7 @@ pub enum CatalogueError {
         /// Keys that are missing.
         missing: Vec<&'static str>,
         /// A similar built-in name, if any.
-        nearest: Option<String>,
+        nearest: Option<Box<str>>,
     },
     /// A number outside its domain.
     #[error("{place}: {what} of `{name}` must be {domain}, not {value}")]

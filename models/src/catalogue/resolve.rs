@@ -286,7 +286,7 @@ fn incomplete(
         kind,
         name: name.to_owned(),
         missing,
-        nearest: nearest.map(str::to_owned),
+        nearest: nearest.map(Into::into),
     }
 }
 
@@ -300,7 +300,7 @@ fn unknown(
     CatalogueError::Unknown {
         place,
         kind,
-        nearest: names::nearest(&name, known.iter().copied(), key).map(str::to_owned),
+        nearest: names::nearest(&name, known.iter().copied(), key).map(Into::into),
         known: known
             .into_iter()
             .map(str::to_owned)
