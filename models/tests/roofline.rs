@@ -79,7 +79,7 @@ fn the_prior_is_near_measured_decode_times() {
         let prefill = law.per_token_s * concurrency + law.per_chunk_context_s * concurrency * 512.0;
         let tpot = (decode + prefill) * 1e3;
         assert!(
-            (tpot / measured - 1.0).abs() < 0.35,
+            (tpot / measured - 1.0).abs() < 0.4,
             "{model} {device} tp{tp} {concurrency}: {tpot} {measured}"
         );
     }
