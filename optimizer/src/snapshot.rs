@@ -40,6 +40,13 @@ pub struct StreamSample {
     /// Share of input tokens found in prefix caches so far, where it is reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix_hit: Option<f64>,
+    /// Histogram of arrival to first token, seconds, one entry per first token: what policies that chase a percentile
+    /// scrape at the gateway.
+    #[serde(default)]
+    pub ttft: Histogram,
+    /// Histogram of the mean gap between output tokens (TPOT), seconds, one entry per finished request with a gap.
+    #[serde(default)]
+    pub tpot: Histogram,
     /// Finished requests that met their class's bounds.
     pub met: f64,
     /// Requests that missed them, failed or were shed.
