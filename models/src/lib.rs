@@ -5,6 +5,7 @@ pub mod accelerator;
 pub mod batching;
 pub mod capacity;
 pub mod catalogue;
+pub mod fit;
 pub mod forecast;
 pub mod iteration;
 pub mod latency;
