@@ -26,6 +26,7 @@ mod error;
 mod floor;
 pub mod names;
 mod resolve;
+mod split;
 mod text;
 mod variants;
 mod yaml;
@@ -37,8 +38,8 @@ use serde::Serialize;
 
 pub use error::{CatalogueError, Place};
 pub use floor::LatencyKind;
+pub use split::KV_SHARE;
 pub use text::{AcceleratorText, CatalogueText, EngineText, ModelText, Positive, VariantText};
-pub use variants::KV_SHARE;
 pub use yaml::{MOST_BYTES, Spanned, from_yaml};
 
 use crate::accelerator::Accelerator;

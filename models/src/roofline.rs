@@ -12,14 +12,21 @@
 //! | p | 4 · layers · attention width / (η_f · 16-bit FLOP/s · N) |
 //! | a | 0.7 ms + 37 µs a layer + two all-reduces of 10 µs a layer when N > 1 |
 //!
-//! with N = TP · η_tp. Constants: η_bw 0.85, η_f 0.65, η_tp 0.95. They come from three published sets. Against the
-//! parameters fitted on vLLM, Llama 3.1 8B, H100 every prior is within 15 %. Against TPOT at 1024 in, 1024 out of three
-//! models on H100 to B300 (AIConfigurator's silicon data, fp8) the mean error is 18 % (14 % if the floor of a mixture of
-//! experts follows the batch). Engines of 2023–24 are slower than this prior: token times of splitwise-sim's
-//! measurements are 35 % above it (host overhead at TP 8), batch latencies of LLM-Inference-Bench 24 %.
+//! with N = TP · η_tp. Constants: η_bw 0.85, η_f 0.65, η_tp 0.95. How near that is (mean absolute error):
+//!
+//! | against | error |
+//! |---|---|
+//! | parameters fitted on vLLM, Llama 3.1 8B, bf16, H100 class | each within 15 % |
+//! | TPOT at 1024 in and out, fp8, H100 to B300, vLLM 0.19 and TensorRT-LLM (AIConfigurator's silicon data) | 18 %; vLLM with Llama 70B 4–9 % |
+//! | splitwise-sim's A100 and H100 measurements, TP 2 | prompt 10 %, token 19 % |
+//! | the same at TP 8, host-bound engines of 2023 | prompt 31 %, token 52 %, always too fast |
+//! | LLM-Inference-Bench, vLLM of early 2024, A100 and H100 | batch latency 27 %, too fast |
+//!
+//! The constants follow the engines of today; the older ones spend on the host what the prior does not know of.
 //!
 //! The floor of a mixture of experts depends on the batch; the law has one floor, so it is taken at
-//! [`REPRESENTATIVE_BATCH`] sequences: right in the busy range where capacity is decided, high for a lone request.
+//! [`REPRESENTATIVE_BATCH`] sequences: right in the busy range where capacity is decided, high for a lone request (with the true batch the 18 % above would
+//! be 14 %).
 
 use crate::accelerator::Accelerator;
 use crate::iteration::{EngineLimits, IterationLaw, ReplicaModel};

@@ -125,6 +125,26 @@ fn names_match_as_people_and_labels_spell_them() {
     assert!(c.accelerator("H10").is_none() && c.model("llama").is_none());
 }
 
+#[test]
+fn a_file_adds_aliases() {
+    let c = parse("models: [{name: llama-3.1-8b, aliases: [our-chat-model]}]\nvariants: []")
+        .expect("valid");
+    assert_eq!(
+        c.model("Our-Chat-Model").map(|m| m.name.as_str()),
+        Some("llama-3.1-8b")
+    );
+    let c = parse("accelerators: [{name: H100, aliases: [pool-a]}]").expect("valid");
+    assert_eq!(
+        c.accelerator("NVIDIA-H100-80GB-HBM3")
+            .map(|a| a.name.as_str()),
+        Some("H100")
+    );
+    assert_eq!(
+        c.accelerator("pool-a").map(|a| a.name.as_str()),
+        Some("H100")
+    );
+}
+
 /// No two entries answer to one name.
 #[test]
 fn builtin_names_are_unambiguous() {

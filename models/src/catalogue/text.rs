@@ -175,10 +175,7 @@ impl AcceleratorText {
                 .price_per_hour_usd
                 .or(base.and_then(|b| b.price_per_hour_usd)),
             name: base.map_or(self.name.value, |b| b.name.clone()),
-            aliases: self
-                .aliases
-                .or(base.map(|b| b.aliases.clone()))
-                .unwrap_or_default(),
+            aliases: with_aliases(base.map(|b| &b.aliases), self.aliases),
             source: self
                 .source
                 .or(base.map(|b| b.source.clone()))
@@ -233,10 +230,7 @@ impl ModelText {
                 base.map(|b| b.max_context_tokens),
             ),
             name: base.map_or(self.name.value, |b| b.name.clone()),
-            aliases: self
-                .aliases
-                .or(base.map(|b| b.aliases.clone()))
-                .unwrap_or_default(),
+            aliases: with_aliases(base.map(|b| &b.aliases), self.aliases),
             source: self
                 .source
                 .or(base.map(|b| b.source.clone()))
@@ -261,4 +255,15 @@ fn required<T: Default>(
         missing.push(key);
         T::default()
     })
+}
+
+/// The base's aliases and the text's, each once: a file adds names, it takes none away.
+fn with_aliases(base: Option<&Vec<String>>, text: Option<Vec<String>>) -> Vec<String> {
+    let mut all = base.cloned().unwrap_or_default();
+    for alias in text.unwrap_or_default() {
+        if !all.contains(&alias) {
+            all.push(alias);
+        }
+    }
+    all
 }

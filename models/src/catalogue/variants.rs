@@ -4,20 +4,12 @@ use serde_saphyr::Spanned;
 
 use super::names::precision_hint;
 use super::resolve::{check_price, named, place};
+use super::split::{KV_SHARE, check_split, choose_split, smallest_split};
 use super::{Catalogue, CatalogueError, EngineText, Place, VariantText};
 use crate::accelerator::Accelerator;
 use crate::iteration::IterationLaw;
 use crate::model::{Model, Precision};
-use crate::roofline::Roofline;
 use crate::variant::{EngineSettings, Role, Variant};
-
-/// Least share of the device memory that the KV cache gets when tensor parallelism is chosen rather than stated. With
-/// less, the batch is so small that the weight reads are hardly shared; with much more asked for, gpt-oss-120b would
-/// not be put on the single 80 GB device that it was made for.
-pub const KV_SHARE: f64 = 0.15;
-
-/// Tensor parallelism that is tried when none is stated: what nodes come in.
-const TRIED: [u32; 5] = [1, 2, 4, 8, 16];
 
 impl Catalogue {
     pub(super) fn add_variant(
@@ -79,20 +71,8 @@ impl Catalogue {
                 engine.precision,
             ),
         };
-        if let Some(max) = &text.max_replicas
-            && max.value < text.min_replicas
-        {
-            return Err(CatalogueError::MinAboveMax {
-                place: place(origin, max),
-                variant: name,
-                min: text.min_replicas,
-                max: max.value,
-            });
-        }
-        if let Some(law) = &text.law {
-            check_law(&law.value, &name, place(origin, law))?;
-        }
         let price = text.price_per_hour_usd.as_ref().map(|p| p.value);
+        check_numbers(&text, &name, origin)?;
         check_price(at, &name, price)?;
         if price.or(accelerator.price_per_hour_usd).is_none() {
             return Err(CatalogueError::NoPrice {
@@ -244,102 +224,21 @@ fn generated_name(
     name
 }
 
-/// The stated tensor parallelism, if it divides the heads and the model fits. A stated KV-cache size is a measurement,
-/// and proves that it fits.
-fn check_split(
-    model: &Model,
-    accelerator: &Accelerator,
-    engine: &EngineSettings,
-    tensor_parallel: u32,
-    place: Place,
-) -> Result<u32, CatalogueError> {
-    if !model.can_split_over(tensor_parallel) {
-        return Err(CatalogueError::Indivisible {
-            place,
-            model: model.name.clone(),
-            value: tensor_parallel,
-            possible: (1..=16).filter(|&tp| model.can_split_over(tp)).collect(),
+/// Replica limits and the measured law, where stated.
+fn check_numbers(text: &VariantText, name: &str, origin: &str) -> Result<(), CatalogueError> {
+    if let Some(max) = &text.max_replicas
+        && max.value < text.min_replicas
+    {
+        return Err(CatalogueError::MinAboveMax {
+            place: place(origin, max),
+            variant: name.to_owned(),
+            min: text.min_replicas,
+            max: max.value,
         });
     }
-    let left = left_for_kv(model, accelerator, engine, tensor_parallel);
-    if engine.kv_cache_tokens.is_none() && left <= 0.0 {
-        return Err(does_not_fit(
-            model,
-            accelerator,
-            engine,
-            tensor_parallel,
-            place,
-        ));
-    }
-    Ok(tensor_parallel)
-}
-
-/// The smallest tensor parallelism that leaves [`KV_SHARE`], else the smallest that fits at all.
-fn choose_split(
-    model: &Model,
-    accelerator: &Accelerator,
-    engine: &EngineSettings,
-    place: &Place,
-) -> Result<u32, CatalogueError> {
-    smallest_split(model, accelerator, engine, KV_SHARE)
-        .or_else(|| smallest_split(model, accelerator, engine, 0.0))
-        .ok_or_else(|| {
-            let most = TRIED.iter().rev().find(|&&tp| model.can_split_over(tp));
-            does_not_fit(
-                model,
-                accelerator,
-                engine,
-                most.copied().unwrap_or(1),
-                place.clone(),
-            )
-        })
-}
-
-fn smallest_split(
-    model: &Model,
-    accelerator: &Accelerator,
-    engine: &EngineSettings,
-    kv_share: f64,
-) -> Option<u32> {
-    TRIED
-        .into_iter()
-        .filter(|&tp| model.can_split_over(tp))
-        .find(|&tp| {
-            left_for_kv(model, accelerator, engine, tp) > kv_share * accelerator.memory_bytes()
-        })
-}
-
-fn left_for_kv(
-    model: &Model,
-    accelerator: &Accelerator,
-    engine: &EngineSettings,
-    tensor_parallel: u32,
-) -> f64 {
-    let roofline = Roofline {
-        model,
-        accelerator,
-        tensor_parallel,
-        engine,
-    };
-    roofline.memory().kv_cache()
-}
-
-fn does_not_fit(
-    model: &Model,
-    accelerator: &Accelerator,
-    engine: &EngineSettings,
-    tensor_parallel: u32,
-    place: Place,
-) -> CatalogueError {
-    CatalogueError::DoesNotFit {
-        place,
-        model: model.name.clone(),
-        accelerator: accelerator.name.clone(),
-        tensor_parallel,
-        missing_gb: -left_for_kv(model, accelerator, engine, tensor_parallel) / 1e9,
-        fitting: smallest_split(model, accelerator, engine, KV_SHARE)
-            .or_else(|| smallest_split(model, accelerator, engine, 0.0)),
-    }
+    text.law.as_ref().map_or(Ok(()), |law| {
+        check_law(&law.value, name, place(origin, law))
+    })
 }
 
 /// Every parameter is a finite time of at most 1000 s, and an iteration takes some time.
