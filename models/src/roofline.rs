@@ -25,8 +25,8 @@
 //! The constants follow the engines of today; the older ones spend on the host what the prior does not know of.
 //!
 //! The floor of a mixture of experts depends on the batch; the law has one floor, so it is taken at
-//! [`REPRESENTATIVE_BATCH`] sequences: right in the busy range where capacity is decided, high for a lone request (with the true batch the 18 % above would
-//! be 14 %).
+//! [`REPRESENTATIVE_BATCH`] sequences: right in the busy range where capacity is decided, high for a lone request (with the
+//! true batch the 18 % above would be 14 %).
 
 use crate::accelerator::Accelerator;
 use crate::iteration::{EngineLimits, IterationLaw, ReplicaModel};

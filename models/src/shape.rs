@@ -136,42 +136,42 @@ impl RequestShape {
         Self::new(self.points.iter().map(f).collect(), prefix_hit).ok()
     }
 
-    /// E[f(point)] under this shape.
+    /// `E[f(point)]` under this shape.
     pub fn mean_of(&self, f: impl Fn(&ShapePoint) -> f64) -> f64 {
         self.points.iter().map(|p| p.weight * f(p)).sum()
     }
 
-    /// Mean input tokens E[n].
+    /// Mean input tokens `E[n]`.
     #[must_use]
     pub fn mean_input(&self) -> f64 {
         self.mean_of(|p| p.input)
     }
 
-    /// Mean output tokens E[m].
+    /// Mean output tokens `E[m]`.
     #[must_use]
     pub fn mean_output(&self) -> f64 {
         self.mean_of(|p| p.output)
     }
 
-    /// Second moment of the input tokens, E[n²].
+    /// Second moment of the input tokens, `E[n²]`.
     #[must_use]
     pub fn mean_square_input(&self) -> f64 {
         self.mean_of(|p| p.input * p.input)
     }
 
-    /// Second moment of the output tokens, E[m²].
+    /// Second moment of the output tokens, `E[m²]`.
     #[must_use]
     pub fn mean_square_output(&self) -> f64 {
         self.mean_of(|p| p.output * p.output)
     }
 
-    /// Mean context per output token, E[nm + m²/2]/E[m]: the KV tokens that one decode step of a random token reads.
+    /// Mean context per output token, `E[nm + m²/2]/E[m]`: the KV tokens that one decode step of a random token reads.
     #[must_use]
     pub fn mean_context(&self) -> f64 {
         self.mean_of(|p| p.output * (p.input + p.output / 2.0)) / self.mean_output()
     }
 
-    /// The `q`-quantile of the input tokens, q in [0, 1]: the least n of a point with P[N ≤ n] ≥ q.
+    /// The `q`-quantile of the input tokens, q in [0, 1]: the least n of a point with `P[N ≤ n]` ≥ q.
     #[must_use]
     pub fn input_quantile(&self, q: f64) -> f64 {
         self.quantile_of(q, |p| p.input)

@@ -163,7 +163,7 @@ impl Family {
         }
     }
 
-    /// E[X; U ≤ u], the part of the mean that lies below the `u`-quantile.
+    /// `E[X; U ≤ u]`, the part of the mean that lies below the `u`-quantile.
     fn partial_mean(&self, u: f64) -> f64 {
         match *self {
             Self::Fixed(v) => v * u,
