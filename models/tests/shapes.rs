@@ -314,3 +314,32 @@ proptest! {
         let _ = text(&yaml);
     }
 }
+
+#[test]
+fn extreme_but_legal_distributions_stay_finite() {
+    for (mean, cv, max) in [
+        (1.0, 20.0, None),
+        (1e9, 20.0, None),
+        (1e9, 0.002, None),
+        (8191.0, 20.0, Some(8192.0)),
+        (2.0, 20.0, Some(1e9)),
+        (1.0, 1.0, Some(1.5)),
+    ] {
+        for length in [
+            Length::lognormal(mean, cv, max),
+            Length::gamma(mean, cv, max),
+        ] {
+            let length = length.expect("valid");
+            let shape = RequestShape::independent(&length, &length, 0.0).expect("valid");
+            assert!(shape.mean_square_input().is_finite(), "{length:?}");
+            assert!(
+                close(shape.mean_input(), length.mean(), 1e-6),
+                "{length:?} {}",
+                shape.mean_input()
+            );
+            assert!(length.quantile(0.5) >= 1.0 && length.quantile(0.0).is_finite());
+        }
+    }
+    let huge = RequestShape::empirical(&vec![(1e300, 1.0); 100], 0.0, 64).expect("finite");
+    assert!(close(huge.mean_input(), 1e300, 1e-9));
+}
