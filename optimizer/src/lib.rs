@@ -1,7 +1,18 @@
 //! The optimizer: problem → formulation → solver → plan → independent verification → stabilised decision, and the one
 //! whole pure cycle `step` that the controller, the simulator and replays all call.
 
+mod block;
 pub mod decision;
+mod formulation;
+mod greedy;
+mod levels;
+mod lexicographic;
+mod occupancy;
 pub mod plan;
 pub mod problem;
+mod repair;
+mod round_up;
+mod rungs;
 pub mod snapshot;
+pub mod solve;
+pub mod verify;

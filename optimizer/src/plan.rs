@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Which rung of the anytime chain produced the plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rung {
     /// Today's replicas, repaired to the limits.
@@ -27,7 +27,8 @@ pub struct Plan {
     pub unmet: Vec<f64>,
     /// Σ price · replicas, $/h.
     pub cost: f64,
-    /// Lower bound on the cost of any plan with as little unmet demand, $/h.
+    /// Lower bound on the cost of any plan with as little unmet demand, $/h. Where changes have a price, cost − bound is
+    /// the most that another plan could save, its changes included.
     pub bound: f64,
     /// Rung that produced it.
     pub rung: Rung,

@@ -16,6 +16,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod reconcile;
+mod validation;
+
+pub use reconcile::Contradiction;
+pub use validation::ProblemError;
+
 /// A variant as the solver sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VariantOption {

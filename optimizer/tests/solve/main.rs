@@ -1,0 +1,7 @@
+//! The solver against a brute-force oracle, the verifier, and the laws that plans obey.
+
+mod instances;
+mod melange;
+mod oracle;
+mod outcomes;
+mod properties;

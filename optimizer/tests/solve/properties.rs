@@ -1,0 +1,78 @@
+//! Laws of cost and service on random problems.
+
+use proptest::prelude::*;
+use wva_optimizer::problem::Problem;
+use wva_optimizer::solve::{SolveSettings, solve};
+use wva_optimizer::verify::verify;
+
+use crate::instances::{Draws, fleet, route, small, variant};
+use crate::oracle::exact;
+
+/// A random problem of one to three models without price of change, in which everything can be served.
+fn servable(seed: u64) -> Problem {
+    let mut draws = Draws(seed ^ 0xA5A5);
+    let (models, demands) = (draws.whole(1, 3), draws.whole(1, 3));
+    fleet(seed, models, demands, 3, None)
+}
+
+fn cost(problem: &Problem) -> f64 {
+    solve(problem, &exact()).expect("well formed").cost
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn every_plan_passes_the_verifier(seed: u64, models in 1usize..5, stock in 0.0f64..12.0) {
+        for problem in [small(seed), fleet(seed, models, 3, 3, Some(stock.floor()))] {
+            let plan = solve(&problem, &SolveSettings::default()).expect("well formed");
+            prop_assert_eq!(verify(&problem, &plan), vec![]);
+            prop_assert!(plan.bound <= plan.cost + 1e-9);
+        }
+    }
+
+    #[test]
+    fn solving_is_deterministic(seed: u64) {
+        let problem = small(seed);
+        let settings = SolveSettings::default();
+        prop_assert_eq!(solve(&problem, &settings), solve(&problem, &settings));
+    }
+
+    #[test]
+    fn another_variant_never_costs_more(seed: u64, price in 0.5f64..5.0, load in 0.05f64..0.6) {
+        let mut problem = servable(seed);
+        let before = cost(&problem);
+        problem.variants.push(variant("new", price, 100));
+        let v = problem.variants.len() - 1;
+        problem.routes.push(route(0, &[(v, load)]));
+        prop_assert!(cost(&problem) <= before + 1e-6);
+    }
+
+    #[test]
+    fn more_demand_never_costs_less(seed: u64, which: prop::sample::Index, by in 1.0f64..3.0) {
+        let mut problem = servable(seed);
+        let before = cost(&problem);
+        let d = which.index(problem.demands.len());
+        problem.demands[d].rate *= by;
+        prop_assert!(cost(&problem) >= before - 1e-6);
+    }
+
+    #[test]
+    fn heavier_requests_never_cost_less(seed: u64, which: prop::sample::Index, by in 1.0f64..3.0) {
+        let mut problem = servable(seed);
+        let before = cost(&problem);
+        let r = which.index(problem.routes.len());
+        problem.routes[r].stages[0].load *= by;
+        prop_assert!(cost(&problem) >= before - 1e-6);
+    }
+
+    #[test]
+    fn scaling_prices_scales_the_cost(seed: u64, by in 0.01f64..100.0) {
+        let mut problem = servable(seed);
+        let before = cost(&problem);
+        for v in &mut problem.variants {
+            v.price *= by;
+        }
+        prop_assert!((cost(&problem) - by * before).abs() <= 1e-6 * by * before.max(1.0));
+    }
+}
