@@ -73,7 +73,7 @@ impl ContinuousBatching {
             return outcome;
         }
         let work = PromptWork::new(&self.replica, shape);
-        let limit = self.limit(&work);
+        let limit = self.limit(&work, self.fullest_batch(&work));
         let utilization = load.rate / limit;
         if load.rate >= limit || load.rate.is_nan() {
             return Outcome::Unstable { utilization };
@@ -164,6 +164,48 @@ impl ContinuousBatching {
         }
     }
 
+    /// Largest batch of `shape` whose iterations, with a prefill chunk of `chunk` tokens in each, take at most `seconds`;
+    /// 0 when even one sequence takes longer. Bounded by the engine's slots and KV cache.
+    #[must_use]
+    pub fn largest_batch(&self, shape: &RequestShape, chunk: f64, seconds: f64) -> u32 {
+        let work = PromptWork::new(&self.replica, shape);
+        let most = self.fullest_batch(&work).floor().max(1.0) as u32;
+        let fits = |batch: u32| {
+            work.fixed_seconds(f64::from(batch)) + work.law.compute(f64::from(batch) + chunk)
+                <= seconds
+        };
+        let (mut low, mut high) = (0, most + 1);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if fits(middle) {
+                low = middle
+            } else {
+                high = middle
+            }
+        }
+        low
+    }
+
+    /// Requests per second that a replica completes while `batch` sequences of `shape` run and prompts come as fast as
+    /// sequences complete; 0 when the shape does not fit.
+    #[must_use]
+    pub fn throughput_at(&self, shape: &RequestShape, batch: f64) -> f64 {
+        if self.does_not_fit(shape).is_some() {
+            return 0.0;
+        }
+        let work = PromptWork::new(&self.replica, shape);
+        self.limit(&work, batch.min(self.fullest_batch(&work)))
+    }
+
+    /// Sequences that the slots and the KV cache allow at most.
+    fn fullest_batch(&self, work: &PromptWork<'_>) -> f64 {
+        let limits = &self.replica.limits;
+        limits
+            .max_sequences
+            .min(limits.kv_tokens / work.context)
+            .max(1.0)
+    }
+
     /// Requests that can never run: a sequence's final context exceeds the KV cache.
     fn does_not_fit(&self, shape: &RequestShape) -> Option<Outcome> {
         let available = self.replica.limits.kv_tokens;
@@ -178,13 +220,8 @@ impl ContinuousBatching {
         })
     }
 
-    /// Greatest stable rate: the largest at which the fullest batch completes requests as fast as they come.
-    fn limit(&self, work: &PromptWork<'_>) -> f64 {
-        let limits = &self.replica.limits;
-        let batch = limits
-            .max_sequences
-            .min(limits.kv_tokens / work.context)
-            .max(1.0);
+    /// Greatest stable rate: the largest at which `batch` sequences complete requests as fast as they come.
+    fn limit(&self, work: &PromptWork<'_>, batch: f64) -> f64 {
         let stable = |rate: f64| {
             work.mean_iteration(batch, rate)
                 .is_some_and(|t| work.mean_decode < 1e-9 || batch / (work.mean_decode * t) >= rate)
@@ -217,11 +254,7 @@ impl LatencyModel for ContinuousBatching {
     fn stability_limit(&self, shape: &RequestShape) -> f64 {
         let own = self.seen_by_role(shape);
         let shape = own.as_ref().unwrap_or(shape);
-        if self.does_not_fit(shape).is_some() {
-            0.0
-        } else {
-            self.limit(&PromptWork::new(&self.replica, shape))
-        }
+        self.throughput_at(shape, f64::INFINITY)
     }
 }
 

@@ -104,6 +104,22 @@ impl RecentHistogram {
         self.faded.iter().sum()
     }
 
+    /// The recent observations in Prometheus' form: (upper bounds, cumulative counts, count, sum), faded.
+    #[must_use]
+    pub fn cumulative(&self) -> (&[f64], Vec<f64>, f64, f64) {
+        let mut total = 0.0;
+        let counts = self
+            .faded
+            .iter()
+            .take(self.bounds.len())
+            .map(|c| {
+                total += c;
+                total
+            })
+            .collect();
+        (&self.bounds, counts, self.weight(), self.faded_sum)
+    }
+
     /// Recent mean; `None` before anything was observed.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {

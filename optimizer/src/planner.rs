@@ -1,0 +1,262 @@
+//! From named things to a plan: capacities from the latency models, a problem from the capacities, a verified plan from
+//! the solver, and a check of the plan's mixtures.
+//!
+//! ```text
+//! workloads ─┐
+//! variants  ─┼─► capacity of each (workload, route) ─► Problem ─► solve ─► mixed-shape check ─► Planned
+//! stock     ─┘                                           ▲                      │ a variant misses with its mixture
+//!                                                        └── its loads, raised ◄┘ (a few rounds)
+//! ```
+//! The solver adds loads linearly, which is exact for one kind of request and approximate for mixtures: long prompts delay
+//! the short ones beside them. So the plan's mixture on every variant is put through the latency model once more, and
+//! where it misses, the loads of that variant are raised and the problem is solved again.
+
+mod capacities;
+mod mixture;
+mod routes;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wva_models::batching::ContinuousBatching;
+use wva_models::capacity::Capacity;
+use wva_models::catalogue::Catalogue;
+use wva_models::iteration::ReplicaModel;
+use wva_models::shape::RequestShape;
+
+use crate::plan::Plan;
+use crate::problem::{Limit, Problem, ProblemError, VariantOption};
+use crate::solve::{SolveSettings, solve};
+
+pub use capacities::CapacityTable;
+
+/// Offered traffic of one (model, class, shape bucket).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Workload {
+    /// Model name.
+    pub model: String,
+    /// Class name.
+    pub class: String,
+    /// Shape bucket within (model, class).
+    pub bucket: usize,
+    /// Requests per second to plan for.
+    pub rate: f64,
+    /// Shape of the requests.
+    pub shape: RequestShape,
+    /// Index of dispersion of arrivals over about one end-to-end time; 1 is Poisson.
+    pub dispersion: f64,
+}
+
+/// What is believed and wanted of one variant, in the catalogue's order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VariantBelief {
+    /// Law (fitted or prior) and limits.
+    pub replica: ReplicaModel,
+    /// Factor on its capacity for what is not known, in (0, 1]: trust turned into headroom.
+    pub margin: f64,
+    /// Replicas today, starting and pending ones included.
+    pub current: u32,
+    /// Most replicas that can be had now (stock-outs); absent means no such limit.
+    pub available: Option<u32>,
+}
+
+/// Everything that a plan depends on.
+#[derive(Debug, Clone)]
+pub struct PlanInput<'a> {
+    /// Names, prices, bounds, classes.
+    pub catalogue: &'a Catalogue,
+    /// One belief per variant of the catalogue, in its order.
+    pub beliefs: Vec<VariantBelief>,
+    /// Traffic.
+    pub workloads: Vec<Workload>,
+    /// Devices per accelerator; absent means unlimited.
+    pub stock: BTreeMap<String, u32>,
+    /// Knobs.
+    pub settings: PlannerSettings,
+}
+
+/// Knobs of the planner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlannerSettings {
+    /// Share of a replica's capacity that interactive work may fill.
+    pub fill: f64,
+    /// $/h that changing one replica is worth.
+    pub change_price_usd: f64,
+    /// Most that the fleet may cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_per_hour_usd: Option<f64>,
+    /// Bytes per second of one prefill replica's link to decode replicas.
+    pub kv_link_bytes_per_s: f64,
+    /// Tokens of batch prefill in one iteration, so that interactive gaps stay short.
+    pub batch_chunk_tokens: f64,
+    /// Whether batch work gets variants of its own kind only (never shares replicas with interactive work).
+    pub separate_batch: bool,
+    /// Rounds of the mixed-shape check.
+    pub mixture_rounds: u32,
+    /// Arrivals that the latency model samples per evaluation when it searches for a capacity.
+    pub samples: usize,
+    /// Search effort.
+    pub solve: SolveSettings,
+}
+
+impl Default for PlannerSettings {
+    fn default() -> Self {
+        Self {
+            fill: 1.0,
+            change_price_usd: 0.0,
+            budget_per_hour_usd: None,
+            kv_link_bytes_per_s: 50e9,
+            batch_chunk_tokens: 512.0,
+            separate_batch: false,
+            mixture_rounds: 3,
+            samples: 2048,
+            solve: SolveSettings::default(),
+        }
+    }
+}
+
+/// One way that was considered to serve one workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RouteInfo {
+    /// Ordinal of the workload.
+    pub workload: usize,
+    /// Variant names: one, or prefill then decode.
+    pub variants: Vec<String>,
+    /// Capacity of one replica of each stage under the class's SLO (its share of the TTFT budget included).
+    pub capacities: Vec<Capacity>,
+    /// Ordinal of the route in the problem; absent where a stage is infeasible.
+    pub ordinal: Option<usize>,
+}
+
+/// A plan with what led to it.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The problem as solved in the last round.
+    pub problem: Problem,
+    /// The verified plan; replicas in the catalogue's order of variants.
+    pub plan: Plan,
+    /// Routes considered.
+    pub routes: Vec<RouteInfo>,
+    /// Rounds of the mixed-shape check that raised some load.
+    pub raised: u32,
+}
+
+impl Planned {
+    /// Routes of a workload that carry traffic: (info, share of the workload).
+    pub fn used_routes(&self, workload: usize) -> impl Iterator<Item = (&RouteInfo, f64)> {
+        self.routes
+            .iter()
+            .filter(move |r| r.workload == workload)
+            .filter_map(|r| {
+                let share = self.plan.shares.get(r.ordinal?).copied()?;
+                (share > 1e-6).then_some((r, share))
+            })
+    }
+}
+
+/// The cheapest verified plan for `input`. `table` keeps capacities between calls.
+///
+/// # Errors
+/// [`ProblemError`] when bounds, prices or limits contradict each other.
+pub fn plan(input: &PlanInput<'_>, table: &mut CapacityTable) -> Result<Planned, ProblemError> {
+    let (mut problem, routes) = routes::problem(input, table);
+    let mut plan = solve(&problem, &input.settings.solve)?;
+    let mut raised = 0;
+    for _ in 0..input.settings.mixture_rounds {
+        if !mixture::raise_loads(input, &routes, &plan, &mut problem) {
+            break;
+        }
+        raised += 1;
+        plan = solve(&problem, &input.settings.solve)?;
+    }
+    Ok(Planned {
+        problem,
+        plan,
+        routes,
+        raised,
+    })
+}
+
+/// B*: running sequences per replica up to which batch work may fill each variant that serves interactive classes too,
+/// by variant name.
+#[must_use]
+pub fn batch_limits(input: &PlanInput<'_>) -> BTreeMap<String, u32> {
+    let mut out = BTreeMap::new();
+    for (v, variant) in input.catalogue.variants.iter().enumerate() {
+        for w in input.workloads.iter().filter(|w| w.model == variant.model) {
+            if input
+                .catalogue
+                .class(&w.class)
+                .is_some_and(|c| c.is_batch())
+            {
+                let limit = routes::batch_limit(input, v, w);
+                out.entry(variant.name.clone())
+                    .and_modify(|l: &mut u32| *l = limit.min(*l))
+                    .or_insert(limit);
+            }
+        }
+    }
+    out
+}
+
+impl PlanInput<'_> {
+    fn option(&self, v: usize) -> VariantOption {
+        let (variant, belief) = (&self.catalogue.variants[v], &self.beliefs[v]);
+        let max = variant.max_replicas.unwrap_or(MOST_REPLICAS);
+        let available = belief
+            .available
+            .unwrap_or(u32::MAX)
+            .max(variant.min_replicas);
+        VariantOption {
+            name: variant.name.clone(),
+            price: self.catalogue.price_per_replica(variant).get(),
+            min: variant.min_replicas,
+            max: max.min(available),
+            current: belief.current,
+            fill: self.settings.fill,
+        }
+    }
+
+    fn limits(&self) -> Vec<Limit> {
+        let devices = |name: &str| -> Vec<(usize, f64)> {
+            let uses = self.catalogue.variants.iter().enumerate();
+            uses.filter(|(_, v)| v.accelerator == name)
+                .map(|(i, v)| (i, f64::from(v.tensor_parallel)))
+                .collect()
+        };
+        let mut out: Vec<Limit> = self
+            .stock
+            .iter()
+            .map(|(name, &n)| Limit {
+                name: format!("stock:{name}"),
+                at_most: f64::from(n),
+                replicas: devices(name),
+                flows: Vec::new(),
+            })
+            .filter(|l| !l.replicas.is_empty())
+            .collect();
+        if let Some(budget) = self.settings.budget_per_hour_usd {
+            let prices = (0..self.catalogue.variants.len())
+                .map(|v| (v, self.option(v).price))
+                .collect();
+            out.push(Limit {
+                name: "budget".into(),
+                at_most: budget,
+                replicas: prices,
+                flows: Vec::new(),
+            });
+        }
+        out
+    }
+
+    fn model_of(&self, v: usize) -> ContinuousBatching {
+        ContinuousBatching {
+            samples: self.settings.samples,
+            ..ContinuousBatching::new(self.beliefs[v].replica, self.catalogue.variants[v].role)
+        }
+    }
+}
+
+/// Bound on replicas of a variant that nothing else bounds.
+const MOST_REPLICAS: u32 = 10_000;

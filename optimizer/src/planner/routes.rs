@@ -1,0 +1,284 @@
+//! Routes and their loads: which variants can serve a workload, alone or as a prefill/decode pair, and how much of a
+//! replica each request per second takes.
+
+use wva_models::capacity::{Binding, Capacity, Conditions};
+use wva_models::latency::Arrivals;
+use wva_models::service_class::{Bound, Promise, Slo};
+use wva_models::units::Seconds;
+use wva_models::variant::Role;
+
+use super::{CapacityTable, PlanInput, RouteInfo, Workload};
+use crate::problem::{Demand, Problem, Route, Stage};
+
+/// Shares of the TTFT budget that the prefill stage may get; the rest is for the transfer and the first decode iteration.
+const TTFT_SPLITS: [f64; 3] = [0.5, 0.7, 0.85];
+/// Share of the interactive ITL limit up to which batch work may stretch an iteration.
+const BATCH_ITL_SHARE: f64 = 0.8;
+
+/// The problem of `input`, and every route considered.
+pub(super) fn problem(
+    input: &PlanInput<'_>,
+    table: &mut CapacityTable,
+) -> (Problem, Vec<RouteInfo>) {
+    let mut problem = Problem {
+        variants: (0..input.catalogue.variants.len())
+            .map(|v| input.option(v))
+            .collect(),
+        limits: input.limits(),
+        change_price: input.settings.change_price_usd,
+        ..Problem::default()
+    };
+    let mut infos = Vec::new();
+    for (w, workload) in input.workloads.iter().enumerate() {
+        let class = input.catalogue.class(&workload.class);
+        let batch = class.is_some_and(|c| c.is_batch());
+        problem.demands.push(Demand {
+            model: workload.model.clone(),
+            class: workload.class.clone(),
+            bucket: workload.bucket,
+            priority: class.map_or(0, |c| c.priority),
+            rate: workload.rate,
+            batch,
+        });
+        let promise = class.map_or(Promise::Interactive(Slo::default()), |c| c.promise);
+        let considered = match promise {
+            Promise::Interactive(slo) => interactive(input, table, workload, &slo),
+            Promise::Batch { .. } => batch_routes(input, workload),
+        };
+        for (variants, capacities) in considered {
+            add(input, &mut problem, &mut infos, w, &variants, capacities);
+        }
+    }
+    (problem, infos)
+}
+
+type Considered = Vec<(Vec<usize>, Vec<Capacity>)>;
+
+fn add(
+    input: &PlanInput<'_>,
+    problem: &mut Problem,
+    infos: &mut Vec<RouteInfo>,
+    workload: usize,
+    variants: &[usize],
+    capacities: Vec<Capacity>,
+) {
+    let margin = |v: usize| input.beliefs[v].margin.clamp(0.05, 1.5);
+    let feasible = capacities.iter().all(|c| c.rate() > 0.0);
+    let ordinal = feasible.then(|| {
+        problem.routes.push(Route {
+            demand: workload,
+            stages: variants
+                .iter()
+                .zip(&capacities)
+                .map(|(&variant, c)| Stage {
+                    variant,
+                    load: 1.0 / (c.rate() * margin(variant)),
+                })
+                .collect(),
+        });
+        problem.routes.len() - 1
+    });
+    infos.push(RouteInfo {
+        workload,
+        variants: variants
+            .iter()
+            .map(|&v| input.catalogue.variants[v].name.clone())
+            .collect(),
+        capacities,
+        ordinal,
+    });
+}
+
+fn interactive(
+    input: &PlanInput<'_>,
+    table: &mut CapacityTable,
+    workload: &Workload,
+    slo: &Slo,
+) -> Considered {
+    let slo = beside_batch(input, workload, slo);
+    let of_role = |role: Role| -> Vec<usize> {
+        let all = input.catalogue.variants.iter().enumerate();
+        all.filter(|(_, v)| v.model == workload.model && v.role == role)
+            .map(|(i, _)| i)
+            .collect()
+    };
+    let mut out: Considered = of_role(Role::Both)
+        .into_iter()
+        .map(|v| (vec![v], vec![sized(input, table, v, workload, &slo)]))
+        .collect();
+    for &p in &of_role(Role::Prefill) {
+        for &d in &of_role(Role::Decode) {
+            for split in TTFT_SPLITS {
+                let (prefill, decode) = split_slo(input, p, workload, &slo, split);
+                let capacities = vec![
+                    sized(input, table, p, workload, &prefill),
+                    sized(input, table, d, workload, &decode),
+                ];
+                out.push((vec![p, d], capacities));
+            }
+        }
+    }
+    out
+}
+
+/// Capacity with the pool that the demand itself implies: a least-loaded router over more replicas wastes less.
+fn sized(
+    input: &PlanInput<'_>,
+    table: &mut CapacityTable,
+    v: usize,
+    workload: &Workload,
+    slo: &Slo,
+) -> Capacity {
+    let mut pool = 1;
+    let mut capacity = table.capacity(input, v, workload, slo, pool);
+    for _ in 0..2 {
+        let wanted = pool_size(workload.rate, capacity.rate());
+        if wanted == pool {
+            break;
+        }
+        pool = wanted;
+        capacity = table.capacity(input, v, workload, slo, pool);
+    }
+    capacity
+}
+
+/// Replicas that `rate` takes, in powers of two up to 8: beyond, a larger pool changes little.
+fn pool_size(rate: f64, capacity: f64) -> u32 {
+    let replicas = if capacity > 0.0 { rate / capacity } else { 1.0 };
+    [8, 4, 2]
+        .into_iter()
+        .find(|&p| replicas >= f64::from(p) - 0.5)
+        .unwrap_or(1)
+}
+
+/// The SLO with the TTFT that batch work in the same replicas takes away: one more iteration at B* to wait for.
+fn beside_batch(input: &PlanInput<'_>, workload: &Workload, slo: &Slo) -> Slo {
+    let shares = !input.settings.separate_batch
+        && input
+            .workloads
+            .iter()
+            .any(|w| w.model == workload.model && is_batch(input, w) && w.rate > 0.0);
+    match (shares, slo.itl, slo.ttft) {
+        (true, Some(itl), Some(ttft)) => {
+            let longer = itl.limit.get() * BATCH_ITL_SHARE;
+            let limit = Seconds::new((ttft.limit.get() - longer).max(ttft.limit.get() * 0.5))
+                .unwrap_or(ttft.limit);
+            Slo {
+                ttft: Some(Bound { limit, ..ttft }),
+                ..*slo
+            }
+        }
+        _ => *slo,
+    }
+}
+
+fn is_batch(input: &PlanInput<'_>, workload: &Workload) -> bool {
+    input
+        .catalogue
+        .class(&workload.class)
+        .is_some_and(|c| c.is_batch())
+}
+
+/// TTFT budget of the two stages of a pair. The transfer of a long prompt's KV cache (its p99 length; or per token where
+/// the class allows time per token) comes off first. Quantiles add up at most: the sum of two p99s bounds the p99 of a sum.
+fn split_slo(
+    input: &PlanInput<'_>,
+    prefill: usize,
+    workload: &Workload,
+    slo: &Slo,
+    split: f64,
+) -> (Slo, Slo) {
+    let variant = &input.catalogue.variants[prefill];
+    let per_token = input.catalogue.model(&variant.model).map_or(0.0, |m| {
+        m.kv_bytes_per_token(variant.engine.kv_precision) / input.settings.kv_link_bytes_per_s
+    });
+    let seconds = |s: f64| Seconds::new(s.max(0.0)).unwrap_or(Seconds::ZERO);
+    let Some(ttft) = slo.ttft else {
+        return (Slo::default(), *slo);
+    };
+    let allowance = ttft.per_input_token.get();
+    let uncovered = (per_token - allowance).max(0.0) * workload.shape.input_quantile(0.99);
+    let budget = ttft.limit.get() - uncovered;
+    let prefill = Bound {
+        limit: seconds(budget * split),
+        per_input_token: seconds(allowance - per_token),
+        ..ttft
+    };
+    let decode = Bound {
+        limit: seconds(budget * (1.0 - split)),
+        per_input_token: Seconds::ZERO,
+        ..ttft
+    };
+    (
+        Slo {
+            ttft: Some(prefill),
+            itl: None,
+            e2e: None,
+        },
+        Slo {
+            ttft: Some(decode),
+            ..*slo
+        },
+    )
+}
+
+/// Batch work fits wherever the shape fits: its rate per replica is what the batch B* completes.
+fn batch_routes(input: &PlanInput<'_>, workload: &Workload) -> Considered {
+    let variants = input.catalogue.variants.iter().enumerate();
+    variants
+        .filter(|(_, v)| v.model == workload.model && v.role == Role::Both)
+        .map(|(v, _)| {
+            let batch = f64::from(batch_limit(input, v, workload));
+            let rate = input.model_of(v).throughput_at(&workload.shape, batch);
+            let capacity = if batch < 1.0 || rate <= 0.0 {
+                Capacity::Infeasible {
+                    binding: Binding::Itl,
+                    at_rest: 0.0,
+                    limit: 0.0,
+                }
+            } else {
+                Capacity::Sustains {
+                    rate: rate * BATCH_FILL,
+                    binding: Binding::Itl,
+                }
+            };
+            (vec![v], vec![capacity])
+        })
+        .collect()
+}
+
+/// Share of its throughput at B* that batch work is planned at: completions leave holes until the next request starts.
+const BATCH_FILL: f64 = 0.85;
+
+/// B* of variant `v`: the largest batch whose iterations, a batch prefill chunk included, keep the strictest interactive
+/// ITL of the model; the engine's own limit where no interactive class is served.
+pub(super) fn batch_limit(input: &PlanInput<'_>, v: usize, workload: &Workload) -> u32 {
+    let variant = &input.catalogue.variants[v];
+    let strictest = input
+        .workloads
+        .iter()
+        .filter(|w| w.model == variant.model && w.rate > 0.0)
+        .filter_map(|w| input.catalogue.class(&w.class)?.slo()?.itl)
+        .map(|b| b.limit.get() * BATCH_ITL_SHARE)
+        .fold(f64::INFINITY, f64::min);
+    input.model_of(v).largest_batch(
+        &workload.shape,
+        input.settings.batch_chunk_tokens,
+        strictest,
+    )
+}
+
+/// Conditions of a workload under `slo`.
+pub(super) fn conditions<'a>(workload: &'a Workload, slo: &'a Slo, pool: u32) -> Conditions<'a> {
+    let arrivals = if workload.dispersion > 1.0 {
+        Arrivals::Dispersion(workload.dispersion)
+    } else {
+        Arrivals::Poisson
+    };
+    Conditions {
+        shape: &workload.shape,
+        arrivals,
+        pool,
+        slo,
+    }
+}

@@ -1,0 +1,33 @@
+//! What the autoscaler remembers between cycles: plain data, serialisable, the same after the same snapshots.
+
+pub mod headroom;
+pub mod stream;
+pub mod variant;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::planner::CapacityTable;
+use crate::stabilise::History;
+use stream::StreamState;
+use variant::VariantState;
+
+/// Everything learned so far.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Per (model, class), keyed `model/class`.
+    pub streams: BTreeMap<String, StreamState>,
+    /// Per variant name.
+    pub variants: BTreeMap<String, VariantState>,
+    /// Recommendations and changes per variant name, for stabilisation.
+    pub history: BTreeMap<String, History>,
+    /// Capacities found so far.
+    pub capacities: CapacityTable,
+}
+
+/// Key of a stream in [`State::streams`].
+#[must_use]
+pub fn stream_key(model: &str, class: &str) -> String {
+    format!("{model}/{class}")
+}

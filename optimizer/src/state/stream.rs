@@ -1,0 +1,146 @@
+//! What is remembered of one (model, class): arrivals, shapes, forecast, headroom, batch backlog.
+
+use serde::{Deserialize, Serialize};
+use wva_models::forecast::{Forecast, ForecastSettings, Forecaster};
+use wva_models::shape::CumulativeHistogram;
+use wva_models::shape::RequestShape;
+use wva_models::windows::{CounterWindow, Observed, RecentHistogram, Scraped, dispersion};
+
+use super::headroom::{Headroom, HeadroomSettings};
+use crate::snapshot::{DueWork, Histogram, StreamSample};
+
+/// Span of remembered arrivals, seconds.
+const SPAN_S: f64 = 3600.0;
+/// Half-life of shapes, seconds: as slow as shapes drift, and thousands of requests at a few per second.
+const SHAPE_HALF_LIFE_S: f64 = 900.0;
+/// Finished requests before a shape is trusted.
+const FEWEST: f64 = 20.0;
+/// Time scale of burstiness that the queueing model takes: about one end-to-end time.
+const BURST_S: f64 = 10.0;
+
+/// Memory of one stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamState {
+    arrivals: CounterWindow,
+    forecaster: Forecaster,
+    input: RecentHistogram,
+    output: RecentHistogram,
+    prefix_hit: f64,
+    /// Learned factor on capacity.
+    pub headroom: Headroom,
+    /// Requests held at the gateway, as last seen.
+    pub held: f64,
+    backlog: Vec<DueWork>,
+    /// When it was last sampled.
+    pub sampled: Option<f64>,
+}
+
+impl StreamState {
+    /// Nothing known yet.
+    #[must_use]
+    pub fn new(forecast: ForecastSettings) -> Self {
+        Self {
+            arrivals: CounterWindow::new(SPAN_S, 400),
+            forecaster: Forecaster::new(forecast),
+            input: RecentHistogram::new(SHAPE_HALF_LIFE_S),
+            output: RecentHistogram::new(SHAPE_HALF_LIFE_S),
+            prefix_hit: 0.0,
+            headroom: Headroom::default(),
+            held: 0.0,
+            backlog: Vec::new(),
+            sampled: None,
+        }
+    }
+
+    /// Takes a sample; one no later than the last is ignored.
+    pub fn observe(&mut self, sample: &StreamSample, promised: f64, headroom: &HeadroomSettings) {
+        if !sample.at.is_finite() || self.sampled.is_some_and(|last| sample.at <= last) {
+            return;
+        }
+        match self.arrivals.observe(sample.at, sample.arrivals) {
+            Observed::Grew { increase, .. } => self.forecaster.observe(sample.at, increase),
+            Observed::Baseline => self.forecaster.observe(sample.at, 0.0),
+            Observed::Ignored => return,
+        }
+        self.sampled = Some(sample.at);
+        self.input
+            .observe(sample.at, &scraped(&sample.input_tokens));
+        self.output
+            .observe(sample.at, &scraped(&sample.output_tokens));
+        if let Some(hit) = sample.prefix_hit.filter(|h| (0.0..=1.0).contains(h)) {
+            self.prefix_hit = hit;
+        }
+        self.headroom
+            .observe(sample.at, sample.met, sample.missed, promised, headroom);
+        self.held = if sample.held.is_finite() {
+            sample.held.max(0.0)
+        } else {
+            0.0
+        };
+        self.backlog.clone_from(&sample.backlog);
+    }
+
+    /// Forecast of the rate `horizon` seconds ahead; `None` before anything is known.
+    #[must_use]
+    pub fn forecast(&self, horizon: f64) -> Option<Forecast> {
+        self.forecaster.forecast(horizon)
+    }
+
+    /// Recent request shape; `None` before enough requests have finished.
+    #[must_use]
+    pub fn shape(&self) -> Option<RequestShape> {
+        if self.input.weight() < FEWEST || self.output.weight() < FEWEST {
+            return None;
+        }
+        let (in_bounds, in_counts, in_count, in_sum) = self.input.cumulative();
+        let (out_bounds, out_counts, out_count, out_sum) = self.output.cumulative();
+        let input = CumulativeHistogram {
+            bounds: in_bounds,
+            counts: &in_counts,
+            count: in_count,
+            sum: in_sum,
+        };
+        let output = CumulativeHistogram {
+            bounds: out_bounds,
+            counts: &out_counts,
+            count: out_count,
+            sum: out_sum,
+        };
+        RequestShape::from_histograms(&input, &output, self.prefix_hit).ok()
+    }
+
+    /// Index of dispersion of arrivals over about one end-to-end time, at least 1.
+    #[must_use]
+    pub fn dispersion(&self) -> f64 {
+        dispersion(&self.arrivals.slots(15.0))
+            .map_or(1.5, |d| d.at(BURST_S))
+            .clamp(1.0, 50.0)
+    }
+
+    /// Rate at which held batch work must be served so that every deadline holds (earliest deadline first): the steepest
+    /// of the lines from now to what is due by each deadline. `slack` seconds are kept in reserve before each deadline.
+    #[must_use]
+    pub fn due_rate(&self, now: f64, slack: f64) -> f64 {
+        let mut due: Vec<DueWork> = self
+            .backlog
+            .iter()
+            .copied()
+            .filter(|d| d.due.is_finite() && d.requests.is_finite() && d.requests > 0.0)
+            .collect();
+        due.sort_by(|a, b| a.due.total_cmp(&b.due));
+        let mut requests = 0.0;
+        due.iter().fold(0.0, |rate: f64, d| {
+            requests += d.requests;
+            rate.max(requests / (d.due - now - slack).max(60.0))
+        })
+    }
+}
+
+fn scraped(h: &Histogram) -> Scraped<'_> {
+    Scraped {
+        bounds: &h.bounds,
+        counts: &h.counts,
+        count: h.count,
+        sum: h.sum,
+    }
+}

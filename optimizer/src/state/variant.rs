@@ -1,0 +1,134 @@
+//! What is remembered of one variant: its fitted law, its start-up time, and whether its accelerator has run out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wva_models::catalogue::Catalogue;
+use wva_models::fit::{
+    EngineCounters, EngineWindow, Fitted, OnlineFit, PhysicalFloor, PriorSpread,
+};
+use wva_models::model::Precision;
+use wva_models::variant::Variant;
+
+use crate::snapshot::{ReplicaSample, VariantSample};
+
+/// Weight of the newest start-up time in the learned one.
+const NEWEST_START_UP: f64 = 0.3;
+/// Shortest window that the fit takes in, seconds.
+const LEAST_WINDOW_S: f64 = 5.0;
+
+/// Memory of one variant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VariantState {
+    fit: OnlineFit,
+    kv_tokens: f64,
+    counters: BTreeMap<u64, EngineCounters>,
+    /// Learned time from asking for a replica to its first request, seconds.
+    pub start_up: f64,
+}
+
+impl VariantState {
+    /// Only the catalogue's belief.
+    #[must_use]
+    pub fn new(catalogue: &Catalogue, variant: &Variant) -> Self {
+        let replica = catalogue.replica_model(variant);
+        let spread = if variant.law.is_some() {
+            PriorSpread::measured()
+        } else {
+            PriorSpread::default()
+        };
+        Self {
+            fit: OnlineFit::new(
+                &replica.law,
+                &spread,
+                physical_floor(catalogue, variant),
+                replica.limits.token_budget,
+            ),
+            kv_tokens: replica.limits.kv_tokens,
+            counters: BTreeMap::new(),
+            start_up: variant.start_up.get(),
+        }
+    }
+
+    /// Takes a sample of the variant.
+    pub fn observe(&mut self, sample: &VariantSample) {
+        for &seconds in sample
+            .start_ups
+            .iter()
+            .filter(|s| s.is_finite() && **s > 0.0)
+        {
+            // Slower start-ups count at once, faster ones gradually: being late is what hurts.
+            let step = if seconds > self.start_up {
+                0.5
+            } else {
+                NEWEST_START_UP
+            };
+            self.start_up += step * (seconds.min(3600.0) - self.start_up);
+        }
+        let windows: Vec<EngineWindow> = sample
+            .replicas
+            .iter()
+            .filter_map(|r| self.window(r))
+            .collect();
+        let alive: Vec<u64> = sample.replicas.iter().map(|r| r.id).collect();
+        if !alive.is_empty() {
+            self.counters.retain(|id, _| alive.contains(id));
+        }
+        if !windows.is_empty() {
+            self.fit.update(&windows);
+        }
+    }
+
+    /// The law as fitted so far.
+    #[must_use]
+    pub fn fitted(&self) -> Fitted {
+        self.fit.fitted()
+    }
+
+    fn window(&mut self, sample: &ReplicaSample) -> Option<EngineWindow> {
+        let after = EngineCounters {
+            at: sample.at,
+            iterations: sample.iterations,
+            prompt_tokens: sample.prompt_tokens,
+            generation_tokens: sample.generation_tokens,
+            preemptions: sample.preemptions,
+            gap: (sample.gap.sum, sample.gap.count),
+            prefill: (sample.prefill.sum, sample.prefill.count),
+            queue: (sample.queue.sum, sample.queue.count),
+            ttft: (sample.ttft.sum, sample.ttft.count),
+            running: sample.running,
+            kv_tokens: sample.kv_usage * self.kv_tokens,
+        };
+        if !after.at.is_finite() {
+            return None;
+        }
+        let before = *self.counters.entry(sample.id).or_insert(after);
+        if after.at > before.at && after.at - before.at < LEAST_WINDOW_S {
+            return None;
+        }
+        self.counters.insert(sample.id, after);
+        EngineWindow::between(&before, &after)
+    }
+}
+
+/// Peak figures of the devices: no fit may beat them.
+fn physical_floor(catalogue: &Catalogue, variant: &Variant) -> PhysicalFloor {
+    let (Some(model), Some(device)) = (
+        catalogue.model(&variant.model),
+        catalogue.accelerator(&variant.accelerator),
+    ) else {
+        return PhysicalFloor::default();
+    };
+    let devices = f64::from(variant.tensor_parallel.max(1));
+    let bandwidth = device.bandwidth_tb_s * 1e12 * devices;
+    let flops = match variant.engine.precision {
+        Precision::Fp8 => device.fp8_tflops.unwrap_or(device.bf16_tflops),
+        Precision::Bf16 | Precision::Int4 => device.bf16_tflops,
+    } * 1e12
+        * devices;
+    PhysicalFloor {
+        floor_s: model.active_parameters() * variant.engine.precision.bytes() / bandwidth,
+        per_token_s: 2.0 * model.active_parameters() / flops,
+        per_kv_token_s: model.kv_bytes_per_token(variant.engine.kv_precision) / bandwidth,
+    }
+}

@@ -1,0 +1,204 @@
+//! One whole cycle, pure: `step(autoscaler, snapshot, state) → (state, cycle)`.
+//!
+//! ```text
+//! snapshot ─► observe ─► forecast ─► beliefs (fit, trust, stock) ─► plan ─► stabilise ─► decisions, shares, B*
+//!              state kept between cycles ────────────────────────────────────────────► state
+//! ```
+//! The controller calls it each tick, the simulator with simulated time, a replay with recorded snapshots: there is no
+//! second autoscaler. Missing, stale or absurd data never lowers a target: what is not known is held.
+
+mod beliefs;
+mod demand;
+mod targets;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wva_models::catalogue::Catalogue;
+use wva_models::forecast::ForecastSettings;
+
+use crate::decision::{Decision, Reason, RoutingShare};
+use crate::planner::{PlanInput, Planned, PlannerSettings, batch_limits, plan};
+use crate::snapshot::Snapshot;
+use crate::stabilise::StabiliseSettings;
+use crate::state::State;
+use crate::state::headroom::HeadroomSettings;
+use crate::state::stream::StreamState;
+use crate::state::variant::VariantState;
+
+/// The autoscaler's constant part: what exists and how to decide.
+#[derive(Debug, Clone)]
+pub struct Autoscaler {
+    /// Names, prices, bounds, classes, priors.
+    pub catalogue: Catalogue,
+    /// How to decide.
+    pub settings: Settings,
+}
+
+/// How to decide.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Time between cycles, seconds: added to the start-up time that forecasts look ahead.
+    pub cycle_seconds: f64,
+    /// Quantile of the forecast rate that the fleet is planned for.
+    pub forecast_quantile: f64,
+    /// Age beyond which a stream's sample is stale, seconds.
+    pub stale_after_seconds: f64,
+    /// Time without a device after which a replica counts as a stock-out, seconds.
+    pub pending_too_long_seconds: f64,
+    /// Whether a model may go down to no replica at all when nothing arrives.
+    pub scale_to_zero: bool,
+    /// Reserve before each batch deadline, seconds.
+    pub batch_slack_seconds: f64,
+    /// Slot and outcome length of forecasts.
+    pub forecast: ForecastSettings,
+    /// Learned headroom.
+    pub headroom: HeadroomSettings,
+    /// Stabilisation windows and rate limits.
+    pub stabilise: StabiliseSettings,
+    /// Planner.
+    pub planner: PlannerSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cycle_seconds: 15.0,
+            forecast_quantile: 0.9,
+            stale_after_seconds: 90.0,
+            pending_too_long_seconds: 180.0,
+            scale_to_zero: false,
+            batch_slack_seconds: 300.0,
+            forecast: ForecastSettings::default(),
+            headroom: HeadroomSettings::default(),
+            stabilise: StabiliseSettings::default(),
+            planner: PlannerSettings::default(),
+        }
+    }
+}
+
+/// What one cycle came to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Cycle {
+    /// One decision per variant, in the catalogue's order.
+    pub decisions: Vec<Decision>,
+    /// Traffic weights; empty where routers may use every ready replica.
+    pub shares: Vec<RoutingShare>,
+    /// B* per variant name.
+    pub batch_limits: BTreeMap<String, u32>,
+    /// Cost of the planned fleet and the bound on it, $/h; absent when nothing could be planned.
+    pub cost: Option<(f64, f64)>,
+    /// (model, class, share) that the plan cannot serve.
+    pub unmet: Vec<(String, String, f64)>,
+    /// What was believed of each stream: (key, planned rate, forecast mean, headroom factor).
+    pub streams: Vec<(String, f64, f64, f64)>,
+}
+
+/// One cycle at `snapshot.at`.
+#[must_use]
+pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (State, Cycle) {
+    observe(autoscaler, snapshot, &mut state);
+    let demand = demand::of(autoscaler, snapshot, &state);
+    let input = PlanInput {
+        catalogue: &autoscaler.catalogue,
+        beliefs: beliefs::of(autoscaler, snapshot, &state),
+        workloads: demand.workloads.clone(),
+        stock: stock(autoscaler, snapshot),
+        settings: autoscaler.settings.planner.clone(),
+    };
+    let planned = plan(&input, &mut state.capacities);
+    let mut cycle = Cycle {
+        batch_limits: batch_limits(&input),
+        ..Cycle::default()
+    };
+    match &planned {
+        Ok(planned) => describe(&demand, planned, &mut cycle),
+        Err(error) => cycle.unmet.push((String::new(), error.to_string(), 1.0)),
+    }
+    cycle.decisions = targets::decide(
+        autoscaler,
+        snapshot,
+        &mut state,
+        &demand,
+        planned.as_ref().ok(),
+    );
+    (state, cycle)
+}
+
+fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
+    let settings = &autoscaler.settings;
+    for sample in &snapshot.streams {
+        let promised = autoscaler
+            .catalogue
+            .class(&sample.class)
+            .and_then(|c| c.slo())
+            .map_or(0.95, |s| s.promised_share());
+        state
+            .streams
+            .entry(crate::state::stream_key(&sample.model, &sample.class))
+            .or_insert_with(|| StreamState::new(settings.forecast))
+            .observe(sample, promised, &settings.headroom);
+    }
+    for sample in &snapshot.variants {
+        let Some(variant) = autoscaler.catalogue.variant(&sample.name) else {
+            continue;
+        };
+        state
+            .variants
+            .entry(sample.name.clone())
+            .or_insert_with(|| VariantState::new(&autoscaler.catalogue, variant))
+            .observe(sample);
+    }
+}
+
+/// Devices per accelerator: the snapshot's where it knows, else the catalogue's.
+fn stock(autoscaler: &Autoscaler, snapshot: &Snapshot) -> BTreeMap<String, u32> {
+    let mut stock = autoscaler.catalogue.stock.clone();
+    stock.extend(snapshot.stock.iter().map(|(k, v)| (k.clone(), *v)));
+    stock
+}
+
+fn describe(demand: &demand::Demand, planned: &Planned, cycle: &mut Cycle) {
+    cycle.cost = Some((planned.plan.cost, planned.plan.bound));
+    for (w, workload) in demand.workloads.iter().enumerate() {
+        if planned.plan.unmet[w] > 1e-6 {
+            cycle.unmet.push((
+                workload.model.clone(),
+                workload.class.clone(),
+                planned.plan.unmet[w],
+            ));
+        }
+    }
+    cycle.streams.clone_from(&demand.beliefs);
+    // Aggregated variants of one model are routed best by load, whatever their mix; weights matter where a request has
+    // to take one of several paths.
+    let paths = |w: usize| {
+        planned
+            .routes
+            .iter()
+            .any(|r| r.workload == w && r.variants.len() > 1)
+    };
+    for w in (0..demand.workloads.len()).filter(|&w| paths(w)) {
+        let mut by_path: BTreeMap<Vec<String>, f64> = BTreeMap::new();
+        for (route, share) in planned.used_routes(w) {
+            *by_path.entry(route.variants.clone()).or_default() += share;
+        }
+        let workload = &demand.workloads[w];
+        cycle
+            .shares
+            .extend(by_path.into_iter().map(|(variants, share)| RoutingShare {
+                model: workload.model.clone(),
+                class: workload.class.clone(),
+                variants,
+                share,
+            }));
+    }
+}
+
+fn reason(code: &str, text: String) -> Reason {
+    Reason {
+        code: code.to_owned(),
+        text,
+    }
+}

@@ -1,0 +1,67 @@
+//! What is believed of each variant now: its fitted law, the headroom that its trust calls for, and how many replicas can
+//! be had.
+
+use super::Autoscaler;
+use crate::planner::VariantBelief;
+use crate::snapshot::{Snapshot, VariantSample};
+use crate::state::State;
+
+/// Headroom at no trust at all: capacity is taken this much lower.
+const UNTRUSTED: f64 = 0.15;
+
+pub(super) fn of(
+    autoscaler: &Autoscaler,
+    snapshot: &Snapshot,
+    state: &State,
+) -> Vec<VariantBelief> {
+    autoscaler
+        .catalogue
+        .variants
+        .iter()
+        .map(|variant| {
+            let mut replica = autoscaler.catalogue.replica_model(variant);
+            let mut trust = 0.2;
+            if let Some(learned) = state.variants.get(&variant.name) {
+                let fitted = learned.fitted();
+                replica.law = fitted.law;
+                trust = fitted.trust;
+            }
+            let sample = sample_of(snapshot, &variant.name);
+            VariantBelief {
+                replica,
+                margin: 1.0 - UNTRUSTED * (1.0 - trust.clamp(0.0, 1.0)),
+                current: sample.map_or(0, asked_for),
+                available: sample
+                    .filter(|s| stocked_out(autoscaler, s))
+                    .map(with_device),
+            }
+        })
+        .collect()
+}
+
+/// The variant's sample, if the snapshot has one.
+pub(super) fn sample_of<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a VariantSample> {
+    snapshot.variants.iter().find(|s| s.name == name)
+}
+
+/// Replicas that serve, load or wait for a device.
+pub(super) fn asked_for(sample: &VariantSample) -> u32 {
+    with_device(sample) + count(&sample.pending)
+}
+
+/// Replicas that have a device.
+pub(super) fn with_device(sample: &VariantSample) -> u32 {
+    sample.ready + count(&sample.starting)
+}
+
+/// Whether some replica has waited for a device for so long that none is to be had.
+pub(super) fn stocked_out(autoscaler: &Autoscaler, sample: &VariantSample) -> bool {
+    sample
+        .pending
+        .iter()
+        .any(|&age| age >= autoscaler.settings.pending_too_long_seconds)
+}
+
+fn count(ages: &[f64]) -> u32 {
+    u32::try_from(ages.len()).unwrap_or(u32::MAX)
+}
