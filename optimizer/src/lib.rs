@@ -12,6 +12,7 @@ pub mod plan;
 pub mod planner;
 pub mod problem;
 mod repair;
+pub mod replay;
 mod round_up;
 mod rungs;
 pub mod snapshot;

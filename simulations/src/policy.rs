@@ -3,6 +3,8 @@
 //! A policy sees only what a scrape of real metrics shows: time comes from the snapshot, performance from the catalogue's
 //! *prior* laws. It never sees the truth that the simulator runs on, nor the future.
 
+pub mod wva;
+
 use std::collections::BTreeMap;
 
 use wva_models::catalogue::Catalogue;

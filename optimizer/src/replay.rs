@@ -1,0 +1,185 @@
+//! Recording cycles and replaying them: one bundle, the same decisions bit for bit.
+//!
+//! A bundle is JSON lines. The first is the header: schema, the catalogue as YAML, the settings. Each further line is one
+//! cycle: the snapshot and what was decided. Replaying runs [`step`] over the snapshots from an empty state and compares.
+
+use std::io::BufRead;
+
+use serde::{Deserialize, Serialize};
+use wva_models::catalogue::{Catalogue, CatalogueError};
+
+use crate::decision::Decision;
+use crate::snapshot::Snapshot;
+use crate::state::State;
+use crate::step::{Autoscaler, Cycle, Settings, step};
+
+/// Schema name of the header.
+pub const BUNDLE_SCHEMA: &str = "wva.bundle/v1";
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    schema: String,
+    catalogue_yaml: String,
+    settings: Settings,
+}
+
+/// One recorded cycle.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Recorded {
+    /// What the cycle saw.
+    pub snapshot: Snapshot,
+    /// What it came to.
+    pub cycle: Cycle,
+}
+
+/// Why a bundle cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The input could not be read.
+    #[error("{origin}: {source}")]
+    Read {
+        /// Name of the input.
+        origin: String,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// A line is not what it should be.
+    #[error(
+        "{origin}:{line}: not a {what} of a recorded bundle ({message}); record one with `wva simulate --record FILE`"
+    )]
+    Line {
+        /// Name of the input.
+        origin: String,
+        /// Line number, from 1.
+        line: usize,
+        /// Header or cycle.
+        what: &'static str,
+        /// What went wrong.
+        message: String,
+    },
+    /// The bundle's catalogue is not valid.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+}
+
+/// The first decision that came out differently.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Difference {
+    /// Line of the bundle.
+    pub line: usize,
+    /// Time of the cycle.
+    pub at: f64,
+    /// What was recorded; absent when there was no such decision.
+    pub recorded: Option<Decision>,
+    /// What came out now.
+    pub replayed: Option<Decision>,
+}
+
+/// Outcome of a replay.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Replayed {
+    /// Cycles replayed.
+    pub cycles: usize,
+    /// Whether every cycle came out the same.
+    pub identical: bool,
+    /// The first difference.
+    pub first_difference: Option<Difference>,
+}
+
+/// First line of a bundle for this autoscaler.
+#[must_use]
+pub fn header(autoscaler: &Autoscaler) -> String {
+    line(&Header {
+        schema: BUNDLE_SCHEMA.to_owned(),
+        catalogue_yaml: autoscaler.catalogue.to_yaml(),
+        settings: autoscaler.settings.clone(),
+    })
+}
+
+/// One line of a bundle.
+#[must_use]
+pub fn record(snapshot: &Snapshot, cycle: &Cycle) -> String {
+    line(&Recorded {
+        snapshot: snapshot.clone(),
+        cycle: cycle.clone(),
+    })
+}
+
+fn line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain data with string keys serialises")
+}
+
+/// Runs the recorded snapshots through the autoscaler again. `each` sees every cycle as it comes out.
+///
+/// # Errors
+/// [`ReplayError`] naming the line that is not part of a bundle.
+pub fn replay(
+    input: impl BufRead,
+    origin: &str,
+    mut each: impl FnMut(&Snapshot, &Cycle),
+) -> Result<Replayed, ReplayError> {
+    let mut lines = input.lines().enumerate();
+    let bad = |line: usize, what, message: String| ReplayError::Line {
+        origin: origin.to_owned(),
+        line,
+        what,
+        message,
+    };
+    let read = |source| ReplayError::Read {
+        origin: origin.to_owned(),
+        source,
+    };
+    let (_, first) = lines
+        .next()
+        .ok_or_else(|| bad(1, "header", "the file is empty".into()))?;
+    let header: Header =
+        serde_json::from_str(&first.map_err(read)?).map_err(|e| bad(1, "header", e.to_string()))?;
+    if header.schema != BUNDLE_SCHEMA {
+        return Err(bad(
+            1,
+            "header",
+            format!("schema {}, expected {BUNDLE_SCHEMA}", header.schema),
+        ));
+    }
+    let catalogue = Catalogue::parse(&header.catalogue_yaml, origin)?;
+    let autoscaler = Autoscaler {
+        catalogue,
+        settings: header.settings,
+    };
+    let mut state = State::default();
+    let mut outcome = Replayed {
+        cycles: 0,
+        identical: true,
+        first_difference: None,
+    };
+    for (i, text) in lines {
+        let text = text.map_err(read)?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let recorded: Recorded =
+            serde_json::from_str(&text).map_err(|e| bad(i + 1, "cycle", e.to_string()))?;
+        let (next, cycle) = step(&autoscaler, &recorded.snapshot, state);
+        state = next;
+        outcome.cycles += 1;
+        if outcome.identical && cycle != recorded.cycle {
+            outcome.identical = false;
+            outcome.first_difference = Some(difference(i + 1, &recorded, &cycle));
+        }
+        each(&recorded.snapshot, &cycle);
+    }
+    Ok(outcome)
+}
+
+fn difference(line: usize, recorded: &Recorded, replayed: &Cycle) -> Difference {
+    let n = recorded.cycle.decisions.len().max(replayed.decisions.len());
+    let differs = (0..n)
+        .find(|&i| recorded.cycle.decisions.get(i) != replayed.decisions.get(i))
+        .unwrap_or(n);
+    Difference {
+        line,
+        at: recorded.snapshot.at,
+        recorded: recorded.cycle.decisions.get(differs).cloned(),
+        replayed: replayed.decisions.get(differs).cloned(),
+    }
+}
