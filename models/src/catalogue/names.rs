@@ -116,19 +116,24 @@ pub fn nearest<'a>(
         .map(|(.., candidate)| candidate)
 }
 
-/// Levenshtein distance: insertions, deletions and substitutions. O(|a|·|b|).
+/// Edit distance: insertions, deletions, substitutions and swaps of neighbours, each letter edited once (optimal string
+/// alignment). O(|a|·|b|).
 fn distance(a: &[char], b: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+        let mut row = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+            let substituted = above[j] + usize::from(x != y);
+            let mut least = substituted.min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                least = least.min(before[j - 1] + 1);
+            }
+            row.push(least);
         }
+        before = std::mem::replace(&mut above, row);
     }
-    row[b.len()]
+    above[b.len()]
 }
 
 #[cfg(test)]
@@ -146,6 +151,8 @@ mod tests {
         assert_eq!(d("kitten", "sitting"), 3);
         assert_eq!(d("", "abc"), 3);
         assert_eq!(d("flaw", "lawn"), 2);
+        assert_eq!(d("caht", "chat"), 1);
+        assert_eq!(d("ca", "abc"), 3);
     }
 
     #[test]
