@@ -169,6 +169,9 @@ impl OnlineFit {
     }
 
     fn widen(&mut self) {
+        if !self.possible() {
+            self.filter = self.good.clone();
+        }
         self.filter.widen();
         self.good = self.filter.clone();
         self.recent.clear();
@@ -231,7 +234,7 @@ impl OnlineFit {
     /// Keeps the new filter, or goes back to the earlier one where the new is impossible or worse.
     fn judge(&mut self) -> FitEvent {
         let law = self.filter.law();
-        let event = if !self.physical.allows(&law) && self.physical.allows(&self.good.law()) {
+        let event = if !self.possible() {
             FitEvent::BelowPhysicalFloor
         } else if self.error_of(&law) > 1.25 * self.error_of(&self.good.law()) + 0.02 {
             FitEvent::Worse
@@ -244,6 +247,11 @@ impl OnlineFit {
         self.credit *= 0.7;
         self.rejected += 1;
         event
+    }
+
+    /// Whether physics allows the present law. A prior that it forbids is judged by its predictions alone.
+    fn possible(&self) -> bool {
+        self.physical.allows(&self.filter.law()) || !self.physical.allows(&self.good.law())
     }
 
     /// Median absolute log-error of the gaps and prefill times of the remembered windows.

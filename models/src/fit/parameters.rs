@@ -4,6 +4,8 @@ use nalgebra::{SMatrix, SVector};
 use serde::{Deserialize, Serialize};
 
 use crate::iteration::IterationLaw;
+use crate::roofline::{PRIOR_CV, Roofline};
+use crate::shape::ShapePoint;
 
 /// Fitted parameters: a, floor, b, g, s, p, e. The front end's constant is apart: no iteration shows it.
 pub const PARAMETERS: usize = 7;
@@ -54,49 +56,40 @@ pub(super) fn to_law(log: &Vector, front_end_s: f64) -> IterationLaw {
     }
 }
 
-/// How far off a prior law may be: coefficient of variation per parameter.
+/// How far off a prior law may be: coefficient of variation per parameter, in the order of [`IterationLaw`]'s fields.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct PriorSpread {
-    /// Of what the roofline gives: floor, b, g, p.
-    pub roofline: f64,
-    /// Of overheads that are rules of thumb: a, s, e, o.
-    pub overheads: f64,
-}
+#[serde(transparent)]
+pub struct PriorSpread(pub [f64; PARAMETERS + 1]);
 
 impl Default for PriorSpread {
-    /// A roofline prior: 50 % and 60 %.
+    /// Of the roofline's prior: [`PRIOR_CV`].
     fn default() -> Self {
-        Self {
-            roofline: 0.5,
-            overheads: 0.6,
-        }
+        Self(PRIOR_CV)
     }
 }
 
 impl PriorSpread {
-    /// Of a law that was measured on this variant: 10 % and 20 %.
+    /// Of a law that was measured on this variant: 10 % for a, floor, b and g, 20 % for the rest.
     #[must_use]
     pub const fn measured() -> Self {
-        Self {
-            roofline: 0.1,
-            overheads: 0.2,
-        }
+        Self([0.1, 0.1, 0.1, 0.1, 0.2, 0.2, 0.2, 0.2])
     }
 
     /// Covariance of the logarithms. Floor and g share the memory bandwidth's efficiency, b and p the compute units':
     /// each pair is correlated by one half.
     pub(super) fn covariance(&self) -> Matrix {
-        let (r, o) = (log_variance(self.roofline), log_variance(self.overheads));
-        let mut p = Matrix::from_diagonal(&Vector::from([o, r, r, r, o, r, o]));
+        let variance = Vector::from_fn(|i, _| log_variance(self.0[i]));
+        let mut p = Matrix::from_diagonal(&variance);
         for (i, j) in [(1, 3), (2, 5)] {
-            p[(i, j)] = r / 2.0;
-            p[(j, i)] = r / 2.0;
+            let shared = (variance[i] * variance[j]).sqrt() / 2.0;
+            p[(i, j)] = shared;
+            p[(j, i)] = shared;
         }
         p
     }
 
     pub(super) fn front_end_variance(&self) -> f64 {
-        log_variance(self.overheads)
+        log_variance(self.0[PARAMETERS])
     }
 }
 
@@ -122,6 +115,22 @@ pub struct PhysicalFloor {
 }
 
 impl PhysicalFloor {
+    /// What the roofline's hardware allows at best, all efficiencies being 1.
+    #[must_use]
+    pub fn of(roofline: &Roofline<'_>) -> Self {
+        let request = |input| ShapePoint {
+            input,
+            output: 0.0,
+            weight: 1.0,
+        };
+        let weights = roofline.itl_floor(&request(0.0));
+        Self {
+            floor_s: weights,
+            per_token_s: roofline.ttft_floor(&request(1.0), 0.0),
+            per_kv_token_s: roofline.itl_floor(&request(1.0)) - weights,
+        }
+    }
+
     /// Whether the law is possible, with 5 % grace for datasheet figures.
     #[must_use]
     pub fn allows(&self, law: &IterationLaw) -> bool {

@@ -186,6 +186,7 @@ impl EngineWindow {
             prompts_per_second: self.prefill_count / self.seconds,
             cached: self.cached_tokens,
             prompt_cv: self.prompt_cv.unwrap_or(1.0).min(3.0),
+            even: false,
         };
         point.is_sane().then_some(point)
     }
@@ -217,6 +218,8 @@ pub struct OperatingPoint {
     pub cached: f64,
     /// Coefficient of variation of the computed tokens per prompt.
     pub prompt_cv: f64,
+    /// Whether prompts arrive at equal gaps, as a load generator sends them, rather than at random.
+    pub even: bool,
 }
 
 impl OperatingPoint {
@@ -244,14 +247,9 @@ impl OperatingPoint {
     /// others that arrived in it: λL prompts. What exceeds the budget takes further iterations.
     #[must_use]
     pub fn prefill(&self, law: &IterationLaw, token_budget: f64) -> f64 {
-        let (share, with) = self.prefill_iteration(token_budget);
-        let (long, short) = (law.seconds(&with), law.seconds(&self.decode()));
-        let spread = self.prompt_cv * self.prompt_cv / self.prompts_with(share).max(1.0);
-        let (first, second) = (
-            share * long + (1.0 - share) * short,
-            share * (long * long + (long - short).powi(2) * spread) + (1.0 - share) * short * short,
-        );
-        let companions = self.prompts_per_second * second / first;
+        let (first, second) = self.iteration_moments(law, token_budget);
+        let arrived = self.prompts_per_second * second / first;
+        let companions = if self.even { arrived - 1.0 } else { arrived }.max(0.0);
         let room = (token_budget - self.batch).max(1.0);
         let most = (room / self.prompt.max(1.0)).max(1.0);
         let together = (1.0 + companions).min(most);
@@ -259,11 +257,30 @@ impl OperatingPoint {
         spans * law.seconds(&self.with_prompts(together / spans))
     }
 
+    /// Mean and mean square of an iteration's time under `law`, s and s²; of the square only the part that mixing
+    /// iterations with and without prefills, and prompts of different lengths, brings.
+    #[must_use]
+    pub fn iteration_moments(&self, law: &IterationLaw, token_budget: f64) -> (f64, f64) {
+        let (share, with) = self.prefill_iteration(token_budget);
+        let (long, short) = (law.seconds(&with), law.seconds(&self.decode()));
+        let spread = self.prompt_cv * self.prompt_cv / self.prompts_with(share).max(1.0);
+        let long_square = long * long + (long - short).powi(2) * spread;
+        (
+            share * long + (1.0 - share) * short,
+            share * long_square + (1.0 - share) * short * short,
+        )
+    }
+
     /// Share of iterations that hold a prefill, and their composition.
     fn prefill_iteration(&self, token_budget: f64) -> (f64, Composition) {
         let room = (token_budget - self.batch).max(1.0);
         let chunks = (self.prompt / room).max(1.0);
-        let share = 1.0 - (-self.prompts_per_iteration * chunks).exp();
+        let expected = self.prompts_per_iteration * chunks;
+        let share = if self.even {
+            expected.min(1.0)
+        } else {
+            1.0 - (-expected).exp()
+        };
         (share, self.with_prompts(self.prompts_with(share)))
     }
 

@@ -245,11 +245,14 @@ fn an_impossible_fit_is_rolled_back_and_costs_trust() {
     };
     let mut fit = OnlineFit::new(&TRUTH, &PriorSpread::default(), floor, TOKEN_BUDGET);
     let mut engine = Engine::new(wrong_by_uniform(0.4), 6);
-    feed(&mut fit, &mut engine, 20, wandering, CHAT);
-    let fitted = fit.fitted();
-    assert_eq!(fitted.event, FitEvent::BelowPhysicalFloor);
-    assert!(floor.allows(&fitted.law));
-    assert!(fitted.trust < 0.1, "{}", fitted.trust);
+    let mut rolled_back = 0;
+    for i in 0..60 {
+        let event = fit.update(&[window(&mut engine, wandering(i), CHAT)]);
+        rolled_back += u32::from(event == FitEvent::BelowPhysicalFloor);
+        assert!(floor.allows(&fit.fitted().law), "{:?}", fit.fitted());
+    }
+    assert!(rolled_back > 10, "{rolled_back}");
+    assert!(fit.fitted().trust < 0.1, "{:?}", fit.fitted());
 }
 
 #[test]
@@ -320,10 +323,10 @@ fn draws_represent_the_covariance_and_the_pessimist_its_slow_side() {
         (mean - fit.fitted().law.floor_s.ln()).abs() < 1e-9,
         "mirror images keep the mean"
     );
-    assert!((sd / 1.25_f64.ln().sqrt() - 1.0).abs() < 0.05, "{sd}");
+    assert!((sd / 1.09_f64.ln().sqrt() - 1.0).abs() < 0.05, "{sd}");
     feed(&mut fit, &mut Engine::new(TRUTH, 8), 40, wandering, CHAT);
     let fitted = fit.fitted();
-    assert!(fitted.relative_sd(&busy) < 0.2 * wide);
+    assert!(fitted.relative_sd(&busy) < 0.3 * wide);
     let mut times: Vec<f64> = fitted.draws(401).iter().map(|l| l.seconds(&busy)).collect();
     times.sort_by(f64::total_cmp);
     let slow = fitted.pessimistic(0.9, &busy).seconds(&busy);
