@@ -220,7 +220,7 @@ fn random(seed: u64) -> Xoshiro256PlusPlus {
 }
 
 /// An independent seed for part `part` of what `seed` seeds (one round of SplitMix64 over both).
-fn derived(seed: u64, part: u64) -> u64 {
+pub(crate) fn derived(seed: u64, part: u64) -> u64 {
     let mut z = seed.wrapping_add((part.wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
