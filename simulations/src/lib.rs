@@ -1,11 +1,13 @@
 //! Discrete-event simulator of LLM model-server fleets, workloads, baselines and reports.
 
+pub mod fault;
 pub mod histogram;
 pub mod hpa;
 pub mod policy;
 pub mod replica;
 pub mod request;
 pub mod result;
+pub mod scenario;
 pub mod sequence;
 pub mod single;
 pub mod time;

@@ -3,6 +3,11 @@
 //! A policy sees only what a scrape of real metrics shows: time comes from the snapshot, performance from the catalogue's
 //! *prior* laws. It never sees the truth that the simulator runs on, nor the future.
 
+pub mod deployment;
+pub mod hpa_queue;
+pub mod keda_slo;
+mod scaled;
+pub mod static_fleet;
 pub mod wva;
 
 use std::collections::BTreeMap;

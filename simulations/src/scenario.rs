@@ -18,16 +18,15 @@ use std::io::BufRead;
 
 use wva_models::catalogue::{Catalogue, Place, from_yaml};
 use wva_models::iteration::ReplicaModel;
-use wva_models::shape::RequestShape;
 
-use crate::request::{Request, RequestSource};
+use crate::fault::Fault;
 use crate::workload::Workload;
-use crate::workload::statistics::Statistics;
+use crate::workload::statistics::StreamDemand;
 use crate::workload::traffic_file::OnBadLine;
 
 mod build;
 mod error;
-pub mod fault;
+mod fault;
 mod fleet;
 pub mod policies;
 pub mod text;
@@ -35,7 +34,6 @@ mod traffic;
 mod truth;
 
 pub use error::ScenarioError;
-pub use fault::Fault;
 pub use fleet::Fleet;
 pub use policies::PolicyChoice;
 
@@ -85,17 +83,6 @@ pub struct Overrides<'a> {
 /// Opens a file that a scenario names, by the path as it is written there (relative to the scenario's own folder).
 pub type Open<'a> = &'a mut dyn FnMut(&str) -> std::io::Result<Box<dyn BufRead>>;
 
-/// Average traffic of one stream over some time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StreamDemand {
-    /// Ordinal in the workload's streams.
-    pub stream: usize,
-    /// Requests per second.
-    pub rate: f64,
-    /// Shape of the requests; prefix hits as the stream says, or ideal ones where requests carry hashes.
-    pub shape: RequestShape,
-}
-
 impl Scenario {
     /// Reads a scenario. `origin` is the file's name in messages.
     ///
@@ -119,25 +106,11 @@ impl Scenario {
     }
 
     /// Average demand of each stream that has any in the first `seconds`: what a fleet that is ready for the start of
-    /// the run has to carry.
+    /// the run has to carry. Over the whole run: what somebody who sizes it in advance knows.
     #[must_use]
-    pub fn opening_demand(&self, seconds: f64) -> Vec<StreamDemand> {
+    pub fn demand(&self, seconds: f64) -> Vec<StreamDemand> {
         let until = seconds.min(self.workload.end());
-        let requests = self.workload.requests(self.seed);
-        let opening: Vec<Request> = requests.take_while(|r| r.at.seconds() < until).collect();
-        let streams = self.workload.streams().iter().enumerate();
-        streams
-            .filter_map(|(i, stream)| {
-                let own = opening.iter().filter(|r| r.stream as usize == i).cloned();
-                let found = Statistics::of(own, until);
-                let hit = found.ideal_prefix_hit.unwrap_or(stream.prefix_hit);
-                Some(StreamDemand {
-                    stream: i,
-                    rate: found.mean_rps,
-                    shape: found.shape?.with_prefix_hit(hit).ok()?,
-                })
-            })
-            .collect()
+        StreamDemand::of(&self.workload, self.seed, until)
     }
 }
 

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
+use wva_models::shape::RequestShape;
+
 use crate::request::{Request, RequestSource, Stream};
 use crate::time::Time;
 
@@ -83,6 +85,20 @@ impl Source {
                 factor * trace.recorded().partition_point(|r| r.at < end) as f64
             }
         }
+    }
+
+    /// The shape of recorded requests (of up to 20,000 of them, evenly spread); `None` for drawn ones.
+    #[must_use]
+    pub fn recorded_shape(&self) -> Option<RequestShape> {
+        let Self::Recorded { trace, .. } = self else {
+            return None;
+        };
+        let step = trace.recorded().len().div_ceil(20_000).max(1);
+        let sizes = trace.recorded().iter().step_by(step);
+        let sizes: Vec<_> = sizes
+            .map(|r| (f64::from(r.input), f64::from(r.output)))
+            .collect();
+        RequestShape::empirical(&sizes, 0.0, wva_models::shape::POINTS).ok()
     }
 
     fn requests(&self, stream: u32, end: f64, seed: u64) -> Box<dyn Iterator<Item = Request> + '_> {

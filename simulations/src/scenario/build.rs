@@ -5,7 +5,7 @@ use std::io::BufRead;
 use wva_models::catalogue::{Catalogue, CatalogueText, Place, Spanned};
 
 use super::error::ScenarioError;
-use super::fault::Fault;
+use super::fault::fault;
 use super::fleet::Fleet;
 use super::policies::{self, PolicyChoice};
 use super::text::{ScenarioText, TruthText};
@@ -42,7 +42,13 @@ pub(super) fn build(
     }
     let written = text.duration_minutes.as_ref();
     let replaced = overrides.trace.map(|(name, content)| {
-        replace(&mut traffic, &reader, (name, content), overrides.model, overrides.class)
+        replace(
+            &mut traffic,
+            &reader,
+            (name, content),
+            overrides.model,
+            overrides.class,
+        )
     });
     let length = match replaced.transpose()? {
         Some(length) => length,
@@ -60,7 +66,7 @@ pub(super) fn build(
         faults: text
             .faults
             .iter()
-            .map(|f| Fault::new(f, &catalogue, origin))
+            .map(|f| fault(f, &catalogue, origin))
             .collect::<Result<_, _>>()?,
         notes,
         catalogue,
@@ -88,7 +94,10 @@ fn replace(
             let first = traffic.first().map(|t| &t.stream.model);
             let first = first.or(catalogue.variants.first().map(|v| &v.model));
             first
-                .ok_or(missing("variant", "add one under `variants`: {model: NAME, accelerator: H100}"))?
+                .ok_or(missing(
+                    "variant",
+                    "add one under `variants`: {model: NAME, accelerator: H100}",
+                ))?
                 .clone()
         }
     };
@@ -99,7 +108,10 @@ fn replace(
             let first = of_model.map(|t| &t.stream.class);
             let first = first.or(catalogue.classes.first().map(|c| &c.name));
             first
-                .ok_or(missing("class", "add one under `classes`: {name: chat, ttft_ms: {p99: 1000}}"))?
+                .ok_or(missing(
+                    "class",
+                    "add one under `classes`: {name: chat, ttft_ms: {p99: 1000}}",
+                ))?
                 .clone()
         }
     };
@@ -198,7 +210,9 @@ fn check_floor(
     origin: &str,
     notes: &mut Vec<String>,
 ) -> Result<(), ScenarioError> {
-    let class = catalogue.class(&entry.stream.class).expect("the stream's class was looked up");
+    let class = catalogue
+        .class(&entry.stream.class)
+        .expect("the stream's class was looked up");
     let model = &entry.stream.model;
     if let Some(shape) = &entry.shape {
         let shape = shape.shape().map_err(|source| ScenarioError::Shape {
@@ -206,10 +220,12 @@ fn check_floor(
             source,
         })?;
         catalogue.check_floor(class, model, &shape, origin)?;
-    } else if let Some(shape) = entry.source.sample_shape()
+    } else if let Some(shape) = entry.source.recorded_shape()
         && let Err(e) = catalogue.check_floor(class, model, &shape, origin)
     {
-        notes.push(format!("the trace may miss its objective on any fleet: {e}"));
+        notes.push(format!(
+            "the trace may miss its objective on any fleet: {e}"
+        ));
     }
     Ok(())
 }
@@ -288,7 +304,12 @@ fn chosen(
         unique.dedup();
         unique.iter().map(of_name).collect::<Result<_, _>>()?
     } else {
-        listed.unwrap_or_else(|| policies::NAMES.iter().filter_map(|n| PolicyChoice::named(n)).collect())
+        listed.unwrap_or_else(|| {
+            policies::NAMES
+                .iter()
+                .filter_map(|n| PolicyChoice::named(n))
+                .collect()
+        })
     };
     if policies.is_empty() {
         return Err(ScenarioError::Missing {
@@ -301,8 +322,14 @@ fn chosen(
 }
 
 fn duplicate(choices: &[Spanned<PolicyChoice>]) -> Option<&Spanned<PolicyChoice>> {
-    let repeated = |i: usize| choices[..i].iter().any(|c| c.value.name() == choices[i].value.name());
-    (0..choices.len()).find(|&i| repeated(i)).map(|i| &choices[i])
+    let repeated = |i: usize| {
+        choices[..i]
+            .iter()
+            .any(|c| c.value.name() == choices[i].value.name())
+    };
+    (0..choices.len())
+        .find(|&i| repeated(i))
+        .map(|i| &choices[i])
 }
 
 /// `examples/day.yaml` is `day`.

@@ -13,7 +13,9 @@ pub enum ScenarioError {
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
     /// A traffic file cannot be opened.
-    #[error("{place}: cannot open `{path}`: {message}; paths are relative to the scenario's folder")]
+    #[error(
+        "{place}: cannot open `{path}`: {message}; paths are relative to the scenario's folder"
+    )]
     Open {
         /// Where it is named.
         place: Place,
@@ -89,7 +91,7 @@ impl ScenarioError {
             place,
             kind,
             name: name.to_owned(),
-            nearest: nearest.map(str::to_owned),
+            nearest: nearest.map(Into::into),
             known: known.into_iter().map(str::to_owned).collect(),
         })
     }

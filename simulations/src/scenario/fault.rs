@@ -1,35 +1,11 @@
-//! What goes wrong during a run, and when.
+//! How faults are written.
 
 use serde::Deserialize;
 use wva_models::catalogue::{Catalogue, Spanned};
 
 use super::error::ScenarioError;
 use super::place;
-
-/// Something that goes wrong from one time until another, seconds since the start.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Fault {
-    /// Metrics cannot be scraped: of one variant (by its ordinal in the catalogue), or of everything.
-    ScrapeOutage {
-        /// When it begins.
-        from: f64,
-        /// When it ends.
-        until: f64,
-        /// The variant; `None` for all metrics.
-        variant: Option<usize>,
-    },
-    /// No more than this many devices of an accelerator can be had; those in use beyond it stay, but are not replaced.
-    StockOut {
-        /// When it begins.
-        from: f64,
-        /// When it ends.
-        until: f64,
-        /// Accelerator name, as the catalogue spells it.
-        accelerator: String,
-        /// Devices there are.
-        devices: u32,
-    },
-}
+use crate::fault::Fault;
 
 /// A [`Fault`] as written.
 #[derive(Debug, Deserialize)]
@@ -58,64 +34,65 @@ pub enum FaultText {
     },
 }
 
-impl Fault {
-    pub(super) fn new(
-        text: &Spanned<FaultText>,
-        catalogue: &Catalogue,
-        origin: &str,
-    ) -> Result<Self, ScenarioError> {
-        let seconds = |value: f64, what, positive: bool| {
-            if value.is_finite() && value >= 0.0 && !(positive && value == 0.0) {
-                return Ok(value * 60.0);
-            }
-            let domain = if positive { "positive" } else { "at least 0" };
-            Err(ScenarioError::Invalid {
-                place: place(origin, text),
-                what,
-                domain,
-                value,
+/// The fault that `text` describes, by the catalogue's names.
+pub(super) fn fault(
+    text: &Spanned<FaultText>,
+    catalogue: &Catalogue,
+    origin: &str,
+) -> Result<Fault, ScenarioError> {
+    let seconds = |value: f64, what, positive: bool| {
+        if value.is_finite() && value >= 0.0 && !(positive && value == 0.0) {
+            return Ok(value * 60.0);
+        }
+        let domain = if positive { "positive" } else { "at least 0" };
+        Err(ScenarioError::Invalid {
+            place: place(origin, text),
+            what,
+            domain,
+            value,
+        })
+    };
+    let span = |from, length| {
+        let from = seconds(from, "from_minute", false)?;
+        Ok::<_, ScenarioError>((from, from + seconds(length, "minutes", true)?))
+    };
+    match &text.value {
+        FaultText::ScrapeOutage {
+            from_minute,
+            minutes,
+            variant,
+        } => {
+            let (from, until) = span(*from_minute, *minutes)?;
+            let ordinal = |name: &String| {
+                let known = || catalogue.variants.iter().map(|v| v.name.as_str());
+                let found = known().position(|v| v == name);
+                found.ok_or_else(|| {
+                    ScenarioError::unknown(place(origin, text), "variant", name, known())
+                })
+            };
+            Ok(Fault::ScrapeOutage {
+                from,
+                until,
+                variant: variant.as_ref().map(ordinal).transpose()?,
             })
-        };
-        let span = |from, length| {
-            let from = seconds(from, "from_minute", false)?;
-            Ok::<_, ScenarioError>((from, from + seconds(length, "minutes", true)?))
-        };
-        match &text.value {
-            FaultText::ScrapeOutage {
-                from_minute,
-                minutes,
-                variant,
-            } => {
-                let (from, until) = span(*from_minute, *minutes)?;
-                let ordinal = |name: &String| {
-                    let known = || catalogue.variants.iter().map(|v| v.name.as_str());
-                    let found = known().position(|v| v == name);
-                    found.ok_or_else(|| ScenarioError::unknown(place(origin, text), "variant", name, known()))
-                };
-                Ok(Self::ScrapeOutage {
-                    from,
-                    until,
-                    variant: variant.as_ref().map(ordinal).transpose()?,
-                })
-            }
-            FaultText::StockOut {
-                from_minute,
-                minutes,
-                accelerator,
-                devices,
-            } => {
-                let (from, until) = span(*from_minute, *minutes)?;
-                let found = catalogue.accelerator(accelerator).ok_or_else(|| {
-                    let known = catalogue.accelerators.iter().map(|a| a.name.as_str());
-                    ScenarioError::unknown(place(origin, text), "accelerator", accelerator, known)
-                })?;
-                Ok(Self::StockOut {
-                    from,
-                    until,
-                    accelerator: found.name.clone(),
-                    devices: *devices,
-                })
-            }
+        }
+        FaultText::StockOut {
+            from_minute,
+            minutes,
+            accelerator,
+            devices,
+        } => {
+            let (from, until) = span(*from_minute, *minutes)?;
+            let found = catalogue.accelerator(accelerator).ok_or_else(|| {
+                let known = catalogue.accelerators.iter().map(|a| a.name.as_str());
+                ScenarioError::unknown(place(origin, text), "accelerator", accelerator, known)
+            })?;
+            Ok(Fault::StockOut {
+                from,
+                until,
+                accelerator: found.name.clone(),
+                devices: *devices,
+            })
         }
     }
 }

@@ -40,9 +40,17 @@ impl Fleet {
         let scrape = &text.scrape_seconds;
         let initial = text.initial.as_ref();
         Ok(Self {
-            initial: initial.map(|i| replicas(i, catalogue, origin)).transpose()?,
+            initial: initial
+                .map(|i| replicas(i, catalogue, origin))
+                .transpose()?,
             scrape_interval_s: within(scrape, 0.1, 600.0, "scrape_seconds", "between 0.1 and 600")?,
-            start_up_cv: within(&text.start_up_cv, 0.0, 2.0, "start_up_cv", "between 0 and 2")?,
+            start_up_cv: within(
+                &text.start_up_cv,
+                0.0,
+                2.0,
+                "start_up_cv",
+                "between 0 and 2",
+            )?,
         })
     }
 }
@@ -69,7 +77,10 @@ fn replicas(
         let variant = &catalogue.variants[index];
         if let Some(most) = variant.max_replicas.filter(|&most| count.value > most) {
             return Err(contradiction(
-                format!("{} initial replicas of `{name}`, whose max_replicas is {most}", count.value),
+                format!(
+                    "{} initial replicas of `{name}`, whose max_replicas is {most}",
+                    count.value
+                ),
                 "start with fewer, or raise max_replicas",
             ));
         }
@@ -78,7 +89,10 @@ fn replicas(
         let stock = catalogue.stock.get(&variant.accelerator);
         if let Some(stock) = stock.filter(|&&stock| *used > u64::from(stock)) {
             return Err(contradiction(
-                format!("the initial fleet needs {used} {}, the stock has {stock}", variant.accelerator),
+                format!(
+                    "the initial fleet needs {used} {}, the stock has {stock}",
+                    variant.accelerator
+                ),
                 "start with fewer replicas, or raise the stock",
             ));
         }

@@ -49,7 +49,7 @@ pub struct ScenarioText {
     pub policies: Option<Vec<Spanned<PolicyChoice>>>,
     /// What goes wrong.
     #[serde(default)]
-    pub faults: Vec<Spanned<FaultText>>,
+    pub(super) faults: Vec<Spanned<FaultText>>,
 }
 
 const fn one() -> u64 {

@@ -127,7 +127,10 @@ impl Reader<'_> {
         if catalogue.variants_of(&model.name).next().is_none() {
             return Err(ScenarioError::Contradiction {
                 place: at,
-                what: format!("there is traffic for {}, which no variant serves", model.name),
+                what: format!(
+                    "there is traffic for {}, which no variant serves",
+                    model.name
+                ),
                 remedy: "add one under `variants`: {model: NAME, accelerator: H100}",
             });
         }

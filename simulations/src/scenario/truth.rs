@@ -17,7 +17,10 @@ use crate::workload::derived;
 pub(super) fn laws(catalogue: &Catalogue, off_by: f64, seed: u64) -> Vec<ReplicaModel> {
     let truth = |variant| {
         let prior = catalogue.replica_model(variant);
-        let name = variant.name.bytes().fold(seed, |s, b| derived(s, u64::from(b)));
+        let name = variant
+            .name
+            .bytes()
+            .fold(seed, |s, b| derived(s, u64::from(b)));
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(name);
         let mut off = |x: f64| x * (1.0 + off_by).powf(rng.random_range(-1.0..=1.0));
         let law = prior.law;

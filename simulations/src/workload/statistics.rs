@@ -3,12 +3,14 @@
 //! One number for burstiness is not enough: the gaps of the Azure conversation trace look Poisson (CV² 1.2) while its
 //! counts per minute have a variance 16 times their mean. Hence the index of dispersion at several windows.
 
+use std::collections::HashSet;
+
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 use wva_models::shape::RequestShape;
 
-use crate::request::Request;
+use crate::request::{BLOCK_TOKENS, Request, RequestSource};
 
 /// Windows of the dispersion index, seconds.
 pub const WINDOWS: [f64; 4] = [1.0, 10.0, 60.0, 600.0];
@@ -37,15 +39,19 @@ pub struct Statistics {
     pub dispersion: Vec<Dispersion>,
     /// Joint distribution of input and output tokens, as at most 64 points; absent without requests.
     pub shape: Option<RequestShape>,
+    /// Share of the input tokens whose block came before, had the prefix cache no end; absent without block hashes.
+    pub ideal_prefix_hit: Option<f64>,
 }
 
 impl Statistics {
-    /// The figures of `requests`, in time order, over `seconds`; time O(requests), memory bounded.
+    /// The figures of `requests`, in time order, over `seconds`. Time O(requests); memory bounded, but for the distinct
+    /// block hashes where requests have any.
     pub fn of(requests: impl IntoIterator<Item = Request>, seconds: f64) -> Self {
         let mut counts = WINDOWS.map(Counts::new);
         let mut gaps = Moments::default();
         let mut last: Option<f64> = None;
         let mut sample = Sample::new();
+        let mut prefixes = Prefixes::default();
         for request in requests {
             let at = request.at.seconds();
             counts.iter_mut().for_each(|c| c.arrival(at));
@@ -54,6 +60,7 @@ impl Statistics {
             }
             last = Some(at);
             sample.add((f64::from(request.input), f64::from(request.output)));
+            prefixes.add(&request);
         }
         Self {
             requests: sample.seen,
@@ -66,7 +73,70 @@ impl Statistics {
                 .then(|| gaps.variance() / (gaps.mean * gaps.mean)),
             dispersion: counts.into_iter().map(|c| c.finish(seconds)).collect(),
             shape: RequestShape::empirical(&sample.kept, 0.0, wva_models::shape::POINTS).ok(),
+            ideal_prefix_hit: prefixes.share(),
         }
+    }
+}
+
+/// Average demand of one stream over some time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StreamDemand {
+    /// Model name.
+    pub model: String,
+    /// Class name.
+    pub class: String,
+    /// Requests per second.
+    pub rate: f64,
+    /// Shape of the requests; prefix hits as the stream says, or ideal ones where requests carry hashes.
+    pub shape: RequestShape,
+}
+
+impl StreamDemand {
+    /// The demand of each stream that has any in the first `seconds` of `source`.
+    #[must_use]
+    pub fn of(source: &dyn RequestSource, seed: u64, seconds: f64) -> Vec<Self> {
+        let streams = source.streams().iter().enumerate();
+        streams
+            .filter_map(|(i, stream)| {
+                let opening = source
+                    .requests(seed)
+                    .take_while(|r| r.at.seconds() < seconds);
+                let own = opening.filter(|r| r.stream as usize == i);
+                let found = Statistics::of(own, seconds);
+                let hit = found.ideal_prefix_hit.unwrap_or(stream.prefix_hit);
+                Some(Self {
+                    model: stream.model.clone(),
+                    class: stream.class.clone(),
+                    rate: found.mean_rps,
+                    shape: found.shape?.with_prefix_hit(hit).ok()?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Prefix blocks seen so far.
+#[derive(Default)]
+struct Prefixes {
+    seen: HashSet<u64>,
+    hits: f64,
+    tokens: f64,
+}
+
+impl Prefixes {
+    fn add(&mut self, request: &Request) {
+        let Some(hashes) = &request.hash_ids else {
+            return;
+        };
+        let found = hashes.iter().take_while(|h| self.seen.contains(h)).count();
+        self.seen.extend(hashes.iter());
+        let input = f64::from(request.input);
+        self.hits += (found as f64 * f64::from(BLOCK_TOKENS)).min(input);
+        self.tokens += input;
+    }
+
+    fn share(&self) -> Option<f64> {
+        (self.tokens > 0.0).then(|| self.hits / self.tokens)
     }
 }
 

@@ -7,6 +7,9 @@ use super::bad_line::{BadLine, LineProblem, TrafficFileError};
 /// Longest line that is kept, in bytes: a prompt of a million tokens has 2,000 prefix hashes, some 20 kB.
 pub(super) const LONGEST_LINE: usize = 1 << 20;
 
+/// A line number and the line's text, or what is wrong with it.
+type Numbered<'a> = (u64, Result<&'a str, BadLine>);
+
 /// Reads non-blank lines one at a time, trimmed, with their numbers.
 pub(super) struct Lines<R> {
     input: R,
@@ -30,8 +33,7 @@ impl<R: BufRead> Lines<R> {
     ///
     /// # Errors
     /// When the input cannot be read.
-    #[allow(clippy::type_complexity)]
-    pub fn next_line(&mut self) -> Result<Option<(u64, Result<&str, BadLine>)>, TrafficFileError> {
+    pub fn next_line(&mut self) -> Result<Option<Numbered<'_>>, TrafficFileError> {
         loop {
             let (any, whole) = self.fill()?;
             if !any {

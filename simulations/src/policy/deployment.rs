@@ -1,0 +1,172 @@
+//! What a user of a one-variant autoscaler deploys: for each model the variant that serves its traffic cheapest.
+//!
+//! KEDA and the HPA scale one target; they do not choose between accelerators. Somebody chose before, with a benchmark
+//! of each variant under the traffic's shape and SLO in hand. The latency model stands in for the benchmark, with the
+//! catalogue's laws. A model that has only prefill and decode variants gets the cheapest of each.
+
+use wva_models::batching::ContinuousBatching;
+use wva_models::capacity::{Conditions, capacity};
+use wva_models::catalogue::Catalogue;
+use wva_models::iteration::ReplicaModel;
+use wva_models::latency::{Arrivals, LatencyModel};
+use wva_models::service_class::Slo;
+use wva_models::variant::{Role, Variant};
+
+use crate::workload::statistics::StreamDemand;
+
+/// Replicas that a router is taken to balance over when capacity is judged.
+const POOL: u32 = 4;
+/// Share of capacity that the opening fleet fills.
+const FILL: f64 = 0.8;
+
+/// What is scaled for one model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deployment {
+    /// Model name.
+    pub model: String,
+    /// One variant, or a prefill and a decode variant.
+    pub targets: Vec<Target>,
+}
+
+/// One variant that is scaled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Ordinal in the catalogue's variants.
+    pub variant: usize,
+    /// Variant name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// Replicas that the demand fills, ≥ 0.
+    pub load: f64,
+    /// Mean requests in one full replica, at least 1: what a target of requests per replica is derived from.
+    pub concurrency: f64,
+    /// Fewest replicas: the variant's own minimum, at least 1, since neither metric can wake a model that sleeps.
+    pub min: u32,
+    /// Most replicas: the variant's own maximum and the stock.
+    pub max: u32,
+}
+
+impl Target {
+    /// Replicas for the demand, with some room.
+    #[must_use]
+    pub fn opening(&self) -> u32 {
+        ((self.load / FILL).ceil() as u32).clamp(self.min, self.max)
+    }
+}
+
+/// What is scaled for each model that has demand. `priors` are the catalogue's laws in the order of its variants.
+#[must_use]
+pub fn deployments(
+    catalogue: &Catalogue,
+    priors: &[ReplicaModel],
+    demand: &[StreamDemand],
+) -> Vec<Deployment> {
+    let mut models: Vec<&str> = Vec::new();
+    for d in demand {
+        if !models.contains(&d.model.as_str()) {
+            models.push(&d.model);
+        }
+    }
+    let deployment = |model: &str| {
+        let own: Vec<&StreamDemand> = demand.iter().filter(|d| d.model == model).collect();
+        let best = |role| cheapest(catalogue, priors, model, role, &own);
+        let targets = best(Role::Both).map_or_else(
+            || {
+                [best(Role::Prefill), best(Role::Decode)]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            },
+            |both| vec![both],
+        );
+        Deployment {
+            model: model.to_owned(),
+            targets,
+        }
+    };
+    models.into_iter().map(deployment).collect()
+}
+
+/// The variant of this role that serves the demand cheapest; one that can meet all SLOs goes before one that cannot.
+fn cheapest(
+    catalogue: &Catalogue,
+    priors: &[ReplicaModel],
+    model: &str,
+    role: Role,
+    demand: &[&StreamDemand],
+) -> Option<Target> {
+    let variants = catalogue.variants.iter().enumerate();
+    variants
+        .filter(|(_, v)| v.model == model && v.role == role)
+        .map(|(i, v)| {
+            let (feasible, target) = target(catalogue, i, v, &priors[i], demand);
+            let cost = target.load * catalogue.price_per_replica(v).get();
+            (!feasible, cost, target)
+        })
+        .min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))
+        .map(|(.., target)| target)
+}
+
+/// How many replicas of a variant the demand fills, and whether it can meet all SLOs at all.
+fn target(
+    catalogue: &Catalogue,
+    ordinal: usize,
+    variant: &Variant,
+    prior: &ReplicaModel,
+    demand: &[&StreamDemand],
+) -> (bool, Target) {
+    let engine = ContinuousBatching::new(*prior, variant.role);
+    let (mut feasible, mut load, mut requests) = (true, 0.0, 0.0);
+    for d in demand {
+        let slo = slo_of(catalogue, d, variant.role);
+        let conditions = Conditions {
+            shape: &d.shape,
+            arrivals: Arrivals::Poisson,
+            pool: POOL,
+            slo: &slo,
+        };
+        let mut rate = capacity(&engine, &conditions).rate();
+        if rate <= 0.0 {
+            feasible = false;
+            rate = (engine.stability_limit(&d.shape) * FILL).max(1e-6);
+        }
+        let outcome = engine.predict(&conditions.load(rate));
+        load += d.rate / rate;
+        requests += d.rate / rate * outcome.stable().map_or(1.0, |p| p.concurrency);
+    }
+    let devices = catalogue.stock.get(&variant.accelerator);
+    let stock = devices.map_or(1000, |d| d / variant.tensor_parallel.max(1));
+    let max = variant.max_replicas.unwrap_or(u32::MAX).min(stock).max(1);
+    let target = Target {
+        variant: ordinal,
+        name: variant.name.clone(),
+        role: variant.role,
+        load,
+        concurrency: if load > 0.0 {
+            (requests / load).max(1.0)
+        } else {
+            1.0
+        },
+        min: variant.min_replicas.clamp(1, max),
+        max,
+    };
+    (feasible, target)
+}
+
+/// The part of the class's SLO that a role answers for; batch work has none.
+fn slo_of(catalogue: &Catalogue, demand: &StreamDemand, role: Role) -> Slo {
+    let class = catalogue.class(&demand.class);
+    let slo = class.and_then(|c| c.slo()).copied().unwrap_or_default();
+    match role {
+        Role::Both => slo,
+        Role::Prefill => Slo {
+            ttft: slo.ttft,
+            ..Slo::default()
+        },
+        Role::Decode => Slo {
+            itl: slo.itl,
+            ..Slo::default()
+        },
+    }
+}
