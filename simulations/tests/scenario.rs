@@ -93,7 +93,7 @@ fn the_truth_is_off_by_as_much_as_said_and_the_same_for_the_same_seed() {
 fn reads_the_fleet_the_policies_and_the_faults() {
     let yaml = format!(
         "{CHAT}fleet: {{initial: {{l40s: 3}}, scrape_seconds: 5, start_up_cv: 0.2}}
-policies: [keda-slo, {{hpa-queue: {{target_waiting: 5}}}}]
+policies: [{{wva: {{forecast_quantile: 0.95}}}}, keda-slo, {{hpa-queue: {{target_waiting: 5}}}}]
 faults:
   - scrape_outage: {{from_minute: 1, minutes: 2, variant: l40s}}
   - stock_out: {{from_minute: 3, minutes: 4, accelerator: nvidia-l40s}}
@@ -106,7 +106,7 @@ faults:
         target_waiting: Some(5.0),
         target_requests: None,
     };
-    assert_eq!(scenario.policies[1], PolicyChoice::HpaQueue(settings));
+    assert_eq!(scenario.policies[2], PolicyChoice::HpaQueue(settings));
     assert_eq!(
         scenario.faults,
         [
@@ -123,6 +123,7 @@ faults:
             },
         ]
     );
+    assert!(matches!(&scenario.policies[0], PolicyChoice::Wva(s) if s.forecast_quantile == 0.95));
     // The command line's choice keeps the scenario's settings.
     let names = ["hpa-queue".to_owned(), "static".to_owned()];
     let chosen = Overrides {

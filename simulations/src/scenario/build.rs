@@ -294,7 +294,7 @@ fn chosen(
     let listed: Option<Vec<_>> = written.map(|w| w.into_iter().map(|p| p.value).collect());
     let of_name = |name: &String| {
         let name = name.trim();
-        let listed = listed.iter().flatten().find(|p| p.name() == name).copied();
+        let listed = listed.iter().flatten().find(|p| p.name() == name).cloned();
         listed.or_else(|| PolicyChoice::named(name)).ok_or_else(|| {
             ScenarioError::unknown(Place::file("--policy"), "policy", name, policies::NAMES)
         })

@@ -5,16 +5,17 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use wva_models::catalogue::names;
+use wva_optimizer::step::Settings;
 
 use crate::policy::hpa_queue::HpaQueueSettings;
 use crate::policy::keda_slo::KedaSloSettings;
 use crate::policy::static_fleet::StaticSettings;
 
 /// A policy and its settings.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum PolicyChoice {
-    /// This project's own.
-    Wva,
+    /// This project's own cycle.
+    Wva(Box<Settings>),
     /// The cheapest constant fleet in hindsight.
     Static(StaticSettings),
     /// A HorizontalPodAutoscaler on requests per replica.
@@ -31,7 +32,7 @@ impl PolicyChoice {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Wva => NAMES[0],
+            Self::Wva(_) => NAMES[0],
             Self::Static(_) => NAMES[1],
             Self::HpaQueue(_) => NAMES[2],
             Self::KedaSlo(_) => NAMES[3],
@@ -42,7 +43,7 @@ impl PolicyChoice {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "wva" => Self::Wva,
+            "wva" => Self::Wva(Box::default()),
             "static" => Self::Static(StaticSettings::default()),
             "hpa-queue" => Self::HpaQueue(HpaQueueSettings::default()),
             "keda-slo" => Self::KedaSlo(KedaSloSettings::default()),
@@ -75,10 +76,7 @@ impl<'de> Visitor<'de> for ChoiceVisitor {
             .next_key()?
             .ok_or_else(|| de::Error::custom("a policy needs a name"))?;
         let choice = match name.as_str() {
-            "wva" => {
-                let NoSettings {} = map.next_value()?;
-                PolicyChoice::Wva
-            }
+            "wva" => PolicyChoice::Wva(map.next_value()?),
             "static" => PolicyChoice::Static(map.next_value()?),
             "hpa-queue" => PolicyChoice::HpaQueue(map.next_value()?),
             "keda-slo" => PolicyChoice::KedaSlo(map.next_value()?),
@@ -92,10 +90,6 @@ impl<'de> Visitor<'de> for ChoiceVisitor {
         }
     }
 }
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoSettings {}
 
 fn unknown<E: de::Error>(name: &str) -> E {
     let near = names::nearest(name, NAMES, str::to_lowercase);
