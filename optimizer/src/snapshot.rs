@@ -53,6 +53,9 @@ pub struct StreamSample {
     pub missed: f64,
     /// Requests held at the gateway now, waiting for a replica or (batch) for spare capacity.
     pub held: f64,
+    /// Requests that the gateway has sent to a replica and that have not ended.
+    #[serde(default)]
+    pub running: f64,
     /// Batch only: work held, by deadline.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backlog: Vec<DueWork>,

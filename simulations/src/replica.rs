@@ -141,8 +141,6 @@ pub struct Replica {
     levels: Vec<Level>,
     prefilling: usize,
     waiting: usize,
-    /// Running sequences and waiting requests of batch levels.
-    batch_sequences: usize,
     /// Chunks of the iteration in progress.
     chunks: Vec<(SequenceId, u64)>,
     cache: Option<PrefixCache>,
@@ -177,7 +175,6 @@ impl Replica {
             levels: vec![Level::default(); levels.max(1)],
             prefilling: 0,
             waiting: 0,
-            batch_sequences: 0,
             chunks: Vec::new(),
             cache: spec.prefix_caching.then(PrefixCache::default),
             counters: Counters::default(),
@@ -210,16 +207,11 @@ impl Replica {
         self.waiting
     }
 
-    /// Batch requests among the running and waiting ones.
+    /// Interactive requests waiting to be scheduled.
     #[must_use]
-    pub const fn batch_sequences(&self) -> usize {
-        self.batch_sequences
-    }
-
-    /// Requests that wait or have their prompt in progress.
-    #[must_use]
-    pub const fn unfinished_prompts(&self) -> usize {
-        self.prefilling + self.waiting
+    pub fn interactive_waiting(&self) -> usize {
+        let levels = usize::from(self.spec.interactive_levels);
+        self.levels[..levels].iter().map(|l| l.waiting.len()).sum()
     }
 
     /// Whether there is nothing in it.
@@ -246,7 +238,6 @@ impl Replica {
         let behind = self.levels[..=level].iter().any(|l| !l.waiting.is_empty());
         self.levels[level].waiting.push_back(id);
         self.waiting += 1;
-        self.batch_sequences += usize::from(self.is_batch(level));
         match &mut self.work {
             Work::Idle => {
                 self.work = Work::Waking;

@@ -32,7 +32,8 @@ impl Time {
     #[must_use]
     #[inline]
     pub fn seconds(self) -> f64 {
-        self.0 as f64 * 1e-9
+        // Divided, not multiplied by 1e-9, which has no exact double: whole seconds stay whole.
+        self.0 as f64 / 1e9
     }
 
     /// The span from `earlier` to this time, zero when `earlier` is later.

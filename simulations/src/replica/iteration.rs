@@ -127,8 +127,6 @@ impl Replica {
 
     fn finished(&mut self, id: SequenceId, around: &mut Surroundings<'_>) {
         self.counters.finished += 1;
-        let level = usize::from(around.sequences[id].level);
-        self.batch_sequences -= usize::from(self.is_batch(level));
         around.signals.push(Signal::Done(id));
     }
 

@@ -46,7 +46,7 @@ impl Ticker<'_> {
 
     fn arrivals(&mut self) {
         if self.running.is_empty() && self.waiting.iter().all(VecDeque::is_empty) {
-            self.now = self.asks[self.next].at as f64;
+            self.now = self.now.max(self.asks[self.next].at as f64);
         }
         while self.next < self.asks.len() && self.asks[self.next].at <= (self.now + 0.5) as u64 {
             let a = &self.asks[self.next];

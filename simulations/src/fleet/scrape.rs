@@ -1,0 +1,115 @@
+//! What Prometheus and the Kubernetes API show of the fleet.
+
+use wva_optimizer::snapshot::{DueWork, ReplicaSample, Snapshot, StreamSample, VariantSample};
+
+use super::Fleet;
+use super::stream::StreamState;
+use crate::fault::Fault;
+use crate::request::Stream;
+
+/// What was scraped last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scraped {
+    streams: Vec<StreamSample>,
+    /// Per variant.
+    replicas: Vec<Vec<ReplicaSample>>,
+}
+
+impl Fleet<'_> {
+    /// Scrapes the gateway and every ready replica, except where an outage keeps the old samples.
+    pub(crate) fn scrape(&self, scraped: &mut Scraped) {
+        let now = self.now.seconds();
+        let mut all = false;
+        let mut out = vec![false; self.variants.len()];
+        for fault in &self.setup.faults {
+            if let Fault::ScrapeOutage {
+                from,
+                until,
+                variant,
+            } = fault
+                && (*from..*until).contains(&now)
+            {
+                match variant {
+                    Some(v) => out[*v] = true,
+                    None => all = true,
+                }
+            }
+        }
+        scraped.replicas.resize_with(self.variants.len(), Vec::new);
+        if all {
+            return;
+        }
+        let streams = self.setup.source.streams().iter().zip(&self.streams);
+        scraped.streams = streams.map(|(s, state)| sample(s, state, now)).collect();
+        for (v, variant) in self.variants.iter().enumerate() {
+            if out[v] {
+                continue;
+            }
+            let mut ready = variant.ready.clone();
+            ready.sort_unstable();
+            let sample = |&p: &u32| self.pods[p as usize].engine.sample(u64::from(p), self.now);
+            scraped.replicas[v] = ready.iter().map(sample).collect();
+        }
+    }
+
+    /// A snapshot now: replica states as the Kubernetes API shows them, metrics as scraped last.
+    pub(crate) fn snapshot(&mut self, scraped: &Scraped) -> Snapshot {
+        let now = self.now;
+        let pods = &self.pods;
+        let ages = |list: &[u32]| -> Vec<f64> {
+            list.iter()
+                .map(|&p| (now - pods[p as usize].asked).seconds())
+                .collect()
+        };
+        let variants = self
+            .variants
+            .iter_mut()
+            .zip(&self.setup.catalogue.variants)
+            .enumerate()
+            .map(|(i, (v, named))| VariantSample {
+                name: named.name.clone(),
+                desired: v.desired,
+                ready: v.ready.len() as u32,
+                starting: ages(&v.starting),
+                pending: ages(&v.pending),
+                draining: v.draining.len() as u32,
+                start_ups: std::mem::take(&mut v.start_ups),
+                replicas: scraped.replicas.get(i).cloned().unwrap_or_default(),
+            })
+            .collect();
+        Snapshot {
+            at: now.seconds(),
+            streams: scraped.streams.clone(),
+            variants,
+            stock: self
+                .stock
+                .limited()
+                .map(|(name, devices)| (name.to_owned(), devices))
+                .collect(),
+        }
+    }
+}
+
+fn sample(stream: &Stream, state: &StreamState, now: f64) -> StreamSample {
+    let e = &state.exported;
+    let backlog = state.backlog.iter().map(|(&minute, &requests)| DueWork {
+        due: minute as f64 * 60.0,
+        requests: requests as f64,
+    });
+    StreamSample {
+        model: stream.model.clone(),
+        class: stream.class.clone(),
+        at: now,
+        arrivals: state.counts.requests as f64,
+        input_tokens: e.input.scrape(),
+        output_tokens: e.output.scrape(),
+        prefix_hit: (e.queried > 0).then(|| e.hit as f64 / e.queried as f64),
+        ttft: e.ttft.scrape(),
+        tpot: e.tpot.scrape(),
+        met: state.counts.attained as f64,
+        missed: state.counts.missed as f64,
+        held: state.held as f64,
+        running: state.running as f64,
+        backlog: backlog.collect(),
+    }
+}
