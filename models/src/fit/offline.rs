@@ -80,12 +80,15 @@ pub struct SweepPrior<'a> {
 /// Fewest measured latencies that a fit is made from.
 const FEWEST: usize = 4;
 /// Iterations of the solver between looks at its progress, and most such stretches per start and round.
-const STRETCH: u64 = 6;
+const STRETCH: u64 = 5;
 const MOST_STRETCHES: u32 = 10;
 /// Rounds in which weights near saturation are renewed.
 const ROUNDS: usize = 2;
 
 /// The law that best explains a sweep under `predictor`, which returns `None` where the law makes a point unstable.
+///
+/// The predictor is called a few thousand times per ten points, and should be smooth in the law: one that samples stops
+/// the solver early. [`mean_field`] is both fast and smooth; a slower model is better used to judge the law it gives.
 ///
 /// # Errors
 /// [`FitError::TooFewPoints`] when fewer than four latencies are measured; [`FitError::NoStart`] when under both starts
@@ -197,7 +200,7 @@ fn refine(
             );
             iterations += run.state().get_iter();
             // The method itself only stops after so many iterations.
-            if before - cost <= 1e-3 * cost || cost.is_nan() {
+            if before - cost <= 3e-3 * cost || cost.is_nan() {
                 break;
             }
         }

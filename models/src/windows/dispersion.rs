@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::counter::Slot;
 
-/// Slots per segment: short enough for a straight line to follow any trend, long enough to leave degrees of freedom.
+/// Fewest slots per segment, to leave degrees of freedom, and its shortest length in seconds: what wanders more slowly
+/// than this is for the forecast, whose outcomes are a minute long, to follow or to allow for.
 const SEGMENT: usize = 10;
+const SEGMENT_S: f64 = 150.0;
 /// A segment with more than this multiple of the median segment's index holds a step, not more burstiness.
 const OUTLIER: f64 = 3.0;
 
@@ -46,7 +48,7 @@ impl Dispersion {
 
 /// Index of dispersion of the counts in `slots`, which follow one another; `None` with fewer than 8 slots or no events.
 ///
-/// Method: rates r_i = N_i/d_i, a weighted line per segment of 10 slots, I = Σ d_i (r_i − fit_i)²/mean r / (slots − 2),
+/// Method: rates r_i = N_i/d_i, a weighted line per segment of 10 slots or 150 s, I = Σ d_i (r_i − fit_i)²/mean r / (slots − 2),
 /// segments averaged with steps capped at three times their median. O(slots).
 #[must_use]
 pub fn dispersion(slots: &[Slot]) -> Option<Dispersion> {
@@ -58,7 +60,9 @@ pub fn dispersion(slots: &[Slot]) -> Option<Dispersion> {
     if slots.len() < LEAST {
         return None;
     }
-    let pieces = (slots.len() / SEGMENT).max(1);
+    let seconds = slots.iter().map(|s| s.seconds).sum::<f64>() / slots.len() as f64;
+    let segment = SEGMENT.max((SEGMENT_S / seconds) as usize);
+    let pieces = (slots.len() / segment).max(1);
     let size = slots.len().div_ceil(pieces);
     let mut indices: Vec<f64> = slots.chunks(size).filter_map(segment_index).collect();
     if indices.is_empty() {
@@ -67,7 +71,6 @@ pub fn dispersion(slots: &[Slot]) -> Option<Dispersion> {
     indices.sort_by(f64::total_cmp);
     let cap = OUTLIER * indices[indices.len() / 2].max(1.0);
     let index = indices.iter().map(|i| i.min(cap)).sum::<f64>() / indices.len() as f64;
-    let seconds = slots.iter().map(|s| s.seconds).sum::<f64>() / slots.len() as f64;
     (index.is_finite() && seconds.is_finite()).then_some(Dispersion {
         index,
         seconds,
