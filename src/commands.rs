@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod completions;
+mod plan;
 mod predict;
 
 use clap::Subcommand;
@@ -15,6 +16,7 @@ use crate::failure::{Failure, Verdict};
 pub enum Command {
     Catalogue(catalogue::CatalogueVerb),
     Predict(predict::Predict),
+    Plan(plan::Plan),
     Completions(completions::Completions),
 }
 
@@ -24,6 +26,7 @@ impl Command {
         match self {
             Self::Catalogue(verb) => verb.run(console),
             Self::Predict(verb) => verb.run(console),
+            Self::Plan(verb) => verb.run(console),
             Self::Completions(verb) => verb.run(console),
         }
     }

@@ -14,7 +14,12 @@ pub fn short(value: f64) -> String {
         _ => 4,
     };
     let text = format!("{value:.digits$}");
-    if digits == 0 {
+    let text = if text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.')) {
+        "0".to_owned()
+    } else {
+        text
+    };
+    if !text.contains('.') {
         return text;
     }
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -40,7 +45,8 @@ pub fn seconds(value: f64) -> String {
 pub fn dollars(value: f64) -> String {
     match value {
         v if !v.is_finite() => "-".to_owned(),
-        v if v.abs() < 1000.0 => format!("${v:.2}"),
+        v if v <= -0.005 => format!("-{}", dollars(-v)),
+        v if v < 1000.0 => format!("${:.2}", v.max(0.0)),
         v => format!("${}", grouped(v)),
     }
 }
@@ -101,6 +107,7 @@ mod tests {
             (12.34, "12.3"),
             (1234.5, "1234"),
             (0.00012, "0.0001"),
+            (-1e-17, "0"),
         ] {
             assert_eq!(short(value), text);
         }
@@ -145,8 +152,8 @@ mod tests {
             assert_eq!(grouped(value), text);
         }
         assert_eq!(
-            (dollars(12.346), dollars(12_345.6)),
-            ("$12.35".into(), "$12,346".into())
+            [12.346, 12_345.6, -9.0, -1e-9].map(dollars),
+            ["$12.35", "$12,346", "-$9.00", "$0.00"]
         );
         assert_eq!(
             (

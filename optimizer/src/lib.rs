@@ -21,3 +21,4 @@ pub mod stabilise;
 pub mod state;
 pub mod step;
 pub mod verify;
+pub mod what_if;

@@ -94,7 +94,7 @@ impl FromStr for ArrivalsArgument {
 }
 
 /// A finite number above 0.
-fn positive(text: &str) -> Result<f64, String> {
+pub fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value > 0.0 && value <= 1e9 => Ok(value),
         _ => Err("must be a number above 0 and at most 10⁹".to_owned()),

@@ -3,9 +3,10 @@
 use crate::{FLEET, Folder};
 
 /// Arguments around the file's name of every verb that reads a file first.
-const VERBS: [(&[&str], &[&str]); 3] = [
+const VERBS: [(&[&str], &[&str]); 4] = [
     (&["catalogue", "check"], &[]),
     (&["catalogue", "list"], &[]),
+    (&["plan"], &[]),
     (
         &["predict"],
         &[
@@ -68,7 +69,7 @@ fn binary_garbage() {
 fn an_empty_file_is_an_empty_catalogue_without_the_variant() {
     let folder = Folder::empty();
     folder.write("empty.yaml", "");
-    let (before, after) = VERBS[2];
+    let (before, after) = VERBS[3];
     let arguments: Vec<&str> = before
         .iter()
         .chain([&"empty.yaml"])

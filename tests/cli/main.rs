@@ -3,6 +3,7 @@
 mod catalogue;
 mod completions;
 mod inputs;
+mod plan;
 mod predict;
 mod terminal;
 

@@ -1,0 +1,100 @@
+//! What-if questions, asked of a small fleet whose answers can be reasoned out.
+
+use std::collections::BTreeMap;
+
+use wva_models::catalogue::Catalogue;
+use wva_models::shape::RequestShape;
+use wva_optimizer::planner::{
+    CapacityTable, PlanInput, Planned, PlannerSettings, VariantBelief, Workload, plan,
+};
+use wva_optimizer::what_if::{Change, alternatives, prices, unmet_rate};
+
+const FLEET: &str = "
+accelerators: [{name: H100, price_per_hour_usd: 3}, {name: L40S, price_per_hour_usd: 1}]
+variants:
+  - {model: llama-3.1-8b, accelerator: L40S}
+  - {model: llama-3.1-8b, accelerator: H100}
+classes:
+  - {name: chat, ttft_ms: {p99: 2000}, itl_ms: {mean: 60}}
+";
+
+fn input(catalogue: &Catalogue, rate: f64, stock: &[(&str, u32)]) -> PlanInput<'static> {
+    let belief = |v| VariantBelief {
+        replica: catalogue.replica_model(v),
+        margin: 1.0,
+        current: 0,
+        available: None,
+    };
+    let workload = Workload {
+        model: "llama-3.1-8b".into(),
+        class: "chat".into(),
+        bucket: 0,
+        rate,
+        shape: RequestShape::fixed(1000.0, 200.0).expect("a shape"),
+        dispersion: 1.0,
+    };
+    PlanInput {
+        beliefs: catalogue.variants.iter().map(belief).collect(),
+        catalogue: Box::leak(Box::new(catalogue.clone())),
+        workloads: vec![workload],
+        stock: stock
+            .iter()
+            .map(|&(name, n)| (name.to_owned(), n))
+            .collect::<BTreeMap<_, _>>(),
+        settings: PlannerSettings::default(),
+    }
+}
+
+fn planned(input: &PlanInput<'_>) -> Planned {
+    plan(input, &mut CapacityTable::default()).expect("well formed")
+}
+
+#[test]
+fn an_alternative_does_without_the_variant_and_is_no_cheaper() {
+    let catalogue = Catalogue::parse(FLEET, "test").expect("a catalogue");
+    let input = input(&catalogue, 20.0, &[]);
+    let planned = planned(&input);
+    let found = alternatives(&planned, &input.settings.solve).expect("well formed");
+    assert!(!found.is_empty());
+    for alternative in &found {
+        assert_eq!(alternative.plan.replicas[alternative.without], 0);
+        assert!(alternative.plan.serves_all());
+        assert!(
+            alternative.plan.cost >= planned.plan.cost * 0.994,
+            "within the solver's gap"
+        );
+    }
+}
+
+#[test]
+fn a_looser_bound_never_costs_more() {
+    let catalogue = Catalogue::parse(&FLEET.replace("mean: 60", "mean: 20"), "test").expect("a catalogue");
+    let input = input(&catalogue, 50.0, &[]);
+    let found = prices(&input, &planned(&input), 2.0).expect("well formed");
+    let relaxed = found
+        .iter()
+        .filter(|p| matches!(p.change, Change::Relax { .. }));
+    assert!(relaxed.clone().count() > 0);
+    assert!(relaxed.clone().all(|p| p.saves >= -0.01), "{found:?}");
+    assert!(relaxed.clone().any(|p| p.saves > 0.0), "{found:?}");
+}
+
+#[test]
+fn one_more_device_serves_more_where_stock_runs_out() {
+    let catalogue = Catalogue::parse(FLEET, "test").expect("a catalogue");
+    let input = input(&catalogue, 50.0, &[("H100", 1), ("L40S", 1)]);
+    let planned = planned(&input);
+    assert!(unmet_rate(&planned.problem, &planned.plan) > 1.0);
+    let found = prices(&input, &planned, 1.2).expect("well formed");
+    let devices: Vec<_> = found
+        .iter()
+        .filter(|p| matches!(p.change, Change::Device { .. }))
+        .collect();
+    assert_eq!(devices.len(), 2);
+    assert!(devices.iter().all(|p| p.serves > 0.5), "{found:?}");
+    let h100 = Change::Device {
+        accelerator: "H100".into(),
+        from: 1,
+    };
+    assert_eq!(devices[0].change, h100, "the larger device serves more");
+}

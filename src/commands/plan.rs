@@ -1,0 +1,92 @@
+//! `wva plan`: the cheapest fleet for given rates, and what limits it.
+
+mod answer;
+mod file;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use wva_models::catalogue::Catalogue;
+use wva_optimizer::planner::{CapacityTable, PlanInput, plan};
+use wva_optimizer::what_if;
+
+use crate::condition::Condition;
+use crate::console::Console;
+use crate::diagnostic::Diagnostic;
+use crate::failure::{Failure, Verdict};
+use crate::input::Input;
+use answer::Answered;
+
+/// How much looser than written a bound is when its price is asked for.
+const LOOSER: f64 = 1.2;
+
+/// Find the cheapest fleet that meets every SLO at given request rates
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  wva plan fleet.yaml                                    cheapest fleet, what limits it, what else would do
+  wva plan fleet.yaml -o json | jq '.replicas[]'
+  wva plan fleet.yaml --rate-scale 2                     and at twice the traffic?
+  wva plan fleet.yaml --fail-if 'cost>$40'               stop a pipeline when the fleet gets dear
+
+The file holds a catalogue and the demands:
+  variants:
+    - {model: llama-3.1-8b, accelerator: H100}
+    - {model: llama-3.1-8b, accelerator: L40S, max_replicas: 8}
+  classes:
+    - {name: chat, priority: 10, ttft_ms: {p99: 500}, itl_ms: {mean: 40}}
+  demands:
+    - {model: llama-3.1-8b, class: chat, rate_rps: 25, shape: {input_tokens: {mean: 1155, cv: 1.2}, output_tokens: 211}}
+  stock: {H100: 8}                # optional, as are current replicas, which count when changes cost something:
+  current: {llama-3.1-8b-h100: 2}
+  settings: {change_price_usd: 0.5, budget_per_hour_usd: 100}
+
+Exit code 1 when not everything can be served: the plan shown is then the best that can be done.")]
+pub struct Plan {
+    /// YAML file with a catalogue and demands
+    file: PathBuf,
+    /// All demands times this
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR", value_parser = super::predict::positive)]
+    rate_scale: f64,
+    /// Exit with 1 if this holds, such as `cost>$40` or `gap>2%`
+    #[arg(long, value_name = "CONDITION")]
+    fail_if: Option<String>,
+}
+
+impl Plan {
+    /// Plans.
+    pub fn run(&self, console: &Console) -> Result<Verdict, Failure> {
+        let condition = self
+            .fail_if
+            .as_ref()
+            .map(|text| Condition::parse(text, &answer::vocabulary()));
+        let condition = condition.transpose()?;
+        let input = Input::read(&self.file, "a plan file")?;
+        let file = file::read(&input)?;
+        let answer = answer(&file.catalogue, file.input(self.rate_scale))
+            .map_err(|e| Diagnostic::new(format!("{}: {e}", input.name)))?;
+        console.answer(&answer)?;
+        let judged = console.judge(condition.as_ref(), &|q| answer.figure(&q.metric));
+        Ok(if answer.is_feasible() {
+            judged
+        } else {
+            Verdict::NotHeld
+        })
+    }
+}
+
+fn answer(
+    catalogue: &Catalogue,
+    input: PlanInput<'_>,
+) -> Result<Answered, wva_optimizer::problem::ProblemError> {
+    let planned = plan(&input, &mut CapacityTable::default())?;
+    tracing::debug!(rung = ?planned.plan.rung, raised = planned.raised, "planned");
+    let alternatives = what_if::alternatives(&planned, &input.settings.solve)?;
+    let prices = what_if::prices(&input, &planned, LOOSER)?;
+    Ok(Answered::new(
+        catalogue,
+        &input,
+        &planned,
+        &alternatives,
+        &prices,
+    ))
+}
