@@ -12,6 +12,12 @@
 //! device first, then the youngest that are starting, then the ready ones with the fewest requests; a ready replica
 //! finishes what it has. Kubernetes alone would pick ready ones by age and not wait: the choice and the drain are what
 //! pod-deletion-cost and a termination grace period give a well-configured deployment, and every policy gets the same.
+//!
+//! Disaggregated requests follow vLLM's KV connectors: gateway and sidecar choose both replicas on arrival; the prefill
+//! replica computes the prompt and its own sampled token is thrown away; the KV cache travels over the prefill
+//! replica's link; the decode replica computes the last input token again and so emits the first token that the client
+//! sees. TTFT thus is queue + prefill + link + queue + one decode iteration. The prefill replica's KV memory is freed when
+//! the prompt is done rather than when it has travelled: transfers take milliseconds.
 
 mod batch;
 mod gateway;

@@ -9,7 +9,7 @@
 //! Every iteration gives each decoding sequence one token, then spends what is left of the token budget on prefill chunks,
 //! first come first served by level; the end of a prompt's last chunk emits its first token. The time of an iteration is
 //! the [`IterationLaw`]'s. As long as there is nothing to prefill, the batch is fixed until a sequence finishes, a
-//! request arrives or the KV cache is full, and the iterations in between are summed in closed form ([`clock`]): a request
+//! request arrives or the KV cache is full, and the iterations in between are summed in closed form (`replica::clock`): a request
 //! costs a handful of events, not one per token.
 //!
 //! Accounting of KV memory in tokens: a prompt is reserved whole when it is admitted, a decoding sequence holds its input and the tokens

@@ -180,7 +180,10 @@ impl Replica {
             if prompt > free {
                 return false;
             }
-            sequence.computed = sequence.fixed_hit.min(sequence.prompt - 1);
+            sequence.computed = match &self.cache {
+                Some(_) => sequence.fixed_hit.min(sequence.prompt - 1),
+                None => 0,
+            };
             self.private_kv += prompt;
         }
         if sequence.transferred {

@@ -12,6 +12,9 @@ use crate::policy::{Actuation, Policy, World};
 use crate::result::RunResult;
 use crate::time::Time;
 
+/// Shortest period of scrapes, cycles and syncs, s.
+const LEAST_PERIOD: f64 = 0.1;
+
 /// A run in progress.
 pub(super) struct Run<'a> {
     setup: &'a Setup<'a>,
@@ -137,9 +140,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Repeats a periodic event, at least a nanosecond later, until the end.
+    /// Repeats a periodic event until the end; a period of 0 or NaN must not stop the clock.
     fn again(&mut self, seconds: f64, event: Event) {
-        let time = self.fleet.now + Time::from_seconds(seconds).max(Time(1));
+        let period = Time::from_seconds(seconds).max(Time::from_seconds(LEAST_PERIOD));
+        let time = self.fleet.now + period;
         if time <= self.fleet.end {
             self.fleet.push(time, event);
         }

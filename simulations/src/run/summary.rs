@@ -7,9 +7,9 @@ use super::timeline::Timeline;
 use crate::fleet::{Fleet, VariantState};
 use crate::result::{ClassResult, RunResult, VariantResult};
 
-/// Share of board power that a device draws while its engine is idle, and while it iterates. Token generation is bound
-/// by memory, well below the board limit; both are round figures between published measurements of serving (50–80 %
-/// when busy, 10–20 % with a model loaded).
+/// Share of board power that a device is assumed to draw while its engine is idle, and while it iterates: token
+/// generation is bound by memory and stays well below the board limit. Assumptions for comparing policies, not
+/// measurements.
 const IDLE_POWER: f64 = 0.15;
 const BUSY_POWER: f64 = 0.65;
 

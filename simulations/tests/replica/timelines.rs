@@ -77,6 +77,17 @@ fn cached_tokens_are_read_but_not_computed() {
 }
 
 #[test]
+fn without_prefix_caching_nothing_is_found() {
+    let mut spec = plain(limits(8192, 8, BIG));
+    spec.prefix_caching = false;
+    let hit = Ask {
+        hit: 80,
+        ..ask(0, 100, 1)
+    };
+    assert_eq!(drive(spec, &[hit]).0[0].0, 2_750_000);
+}
+
+#[test]
 fn a_transferred_prompt_costs_one_decode_step() {
     // 1000 + 10 + 100 + 100 = 1210 µs, then 1211 µs.
     let transferred = Ask {
