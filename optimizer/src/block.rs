@@ -175,4 +175,13 @@ impl Block {
             whole.unmet[d] = s;
         }
     }
+
+    /// This block's part of a candidate of the whole problem.
+    pub fn read(&self, whole: &Candidate) -> Candidate {
+        Candidate {
+            replicas: self.variants.iter().map(|&v| whole.replicas[v]).collect(),
+            shares: self.routes.iter().map(|&r| whole.shares[r]).collect(),
+            unmet: self.demands.iter().map(|&d| whole.unmet[d]).collect(),
+        }
+    }
 }

@@ -5,6 +5,7 @@ mod block;
 pub mod decision;
 mod formulation;
 mod greedy;
+mod joint;
 mod levels;
 mod lexicographic;
 mod occupancy;

@@ -72,7 +72,7 @@ fn climb_all(setting: &Setting<'_>, milp: Option<Rated>, budget: &mut Budget) ->
     }
     let from_milp = milp.is_some();
     offer(milp);
-    best.caps = caps_of(setting, &best.score);
+    best.caps = best.score.caps(&setting.levels);
     best.bound = match proven.filter(|_| from_milp && best.rung == Rung::Milp) {
         Some(bound) => bound,
         None => relaxed_bound(setting, &best.caps, budget).unwrap_or(0.0),
@@ -88,19 +88,6 @@ fn relaxed_bound(setting: &Setting<'_>, caps: &[Option<f64>], budget: &mut Budge
         Outcome::Answer(answer) => Some(answer.bound),
         Outcome::Infeasible | Outcome::Unfinished => None,
     }
-}
-
-/// Caps that a score meets.
-fn caps_of(setting: &Setting<'_>, score: &Score) -> Vec<Option<f64>> {
-    score
-        .shortfall
-        .iter()
-        .enumerate()
-        .map(|(level, &s)| {
-            let slack = setting.levels.tolerance(level);
-            Some(if s <= slack { 0.0 } else { s + slack })
-        })
-        .collect()
 }
 
 /// The candidate with its score, if the verifier accepts it.
@@ -124,7 +111,7 @@ pub(crate) fn rate(setting: &Setting<'_>, candidate: Candidate, rung: Rung) -> O
         unmet: plan.unmet,
     };
     let score = Score::of(setting.problem, &setting.levels, &candidate);
-    let caps = caps_of(setting, &score);
+    let caps = score.caps(&setting.levels);
     Some(Rated {
         candidate,
         score,

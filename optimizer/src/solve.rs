@@ -15,6 +15,7 @@ use wva_models::units::Seconds;
 use crate::block::{Block, split};
 use crate::formulation::Budget;
 use crate::greedy::greedy;
+use crate::joint;
 use crate::levels::{Candidate, change_cost, fleet_cost};
 use crate::lexicographic::Setting;
 use crate::plan::{Plan, Rung};
@@ -22,24 +23,28 @@ use crate::problem::{Problem, ProblemError};
 use crate::rungs::{Rated, climb, rate};
 use crate::verify::verify;
 
+/// Largest program (variants + routes) in which joined blocks are solved as a whole.
+const WHOLE_PROGRAM: usize = 320;
+
 /// How long and how well to search.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SolveSettings {
     /// Time for all solver calls together. A plan that it cuts short depends on the speed of the machine; leave it
     /// generous and let `nodes` bound the work where replays must agree.
     pub time_limit: Seconds,
-    /// Relative gap at which a plan is good enough, 0 for a proof of optimality.
+    /// Relative gap at which a plan is good enough, 0 for a proof of optimality. Single programs are solved to half of
+    /// it, so that joint limits may cost the other half.
     pub gap: f64,
     /// Most branch-and-bound nodes of one program.
     pub nodes: u64,
 }
 
 impl Default for SolveSettings {
-    /// 10 s, 0.5 %, 2,000 nodes a program.
+    /// 10 s, 1 %, 2,000 nodes a program.
     fn default() -> Self {
         Self {
             time_limit: Seconds::new(10.0).expect("a positive constant"),
-            gap: 0.005,
+            gap: 0.01,
             nodes: 2_000,
         }
     }
@@ -51,7 +56,7 @@ impl SolveSettings {
             seconds: self.time_limit.get(),
             nodes: self.nodes.max(1),
             gap: if self.gap.is_finite() {
-                self.gap.max(0.0)
+                self.gap.max(0.0) / 2.0
             } else {
                 0.0
             },
@@ -113,9 +118,32 @@ fn join(
             continue;
         }
         let setting = Setting::new(&component.problem);
-        answer.put(component, &climb(&setting, budget));
+        let rated = together(&setting, &component.read(&apart.candidate), budget);
+        answer.put(component, &rated);
     }
     answer
+}
+
+/// A component whose blocks do not fit their limits together: one program where it is small, priced limits where it is
+/// large or the one program stopped at a limit.
+fn together(setting: &Setting<'_>, apart: &Candidate, budget: &mut Budget) -> Rated {
+    let size = setting.problem.variants.len() + setting.problem.routes.len();
+    let cut_short = budget.cut_short;
+    let whole = (size <= WHOLE_PROGRAM).then(|| {
+        budget.cut_short = false;
+        climb(setting, budget)
+    });
+    let finished = whole.is_some() && !budget.cut_short;
+    budget.cut_short |= cut_short;
+    if let Some(whole) = whole.as_ref().filter(|_| finished) {
+        return whole.clone();
+    }
+    match (whole, joint::allocate(setting, apart, budget)) {
+        (Some(whole), Some(priced)) if priced.score.beats(&whole.score, &setting.levels) => priced,
+        (None, Some(priced)) => priced,
+        (Some(whole), _) => whole,
+        (None, None) => climb(setting, budget),
+    }
 }
 
 /// Blocks of every component.

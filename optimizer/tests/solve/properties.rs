@@ -76,3 +76,45 @@ proptest! {
         prop_assert!((cost(&problem) - by * before).abs() <= 1e-6 * by * before.max(1.0));
     }
 }
+
+/// Forty models whose joint limits are too many columns for one program: the limits are priced.
+#[test]
+fn priced_limits_stay_near_the_bound() {
+    for (seed, stock) in [(1, 90.0), (2, 70.0), (3, 60.0)] {
+        let problem = fleet(seed, 40, 3, 3, Some(stock));
+        let slack = solve(&fleet(seed, 40, 3, 3, None), &SolveSettings::default());
+        let plan = solve(&problem, &SolveSettings::default()).expect("well formed");
+        assert_eq!(verify(&problem, &plan), vec![]);
+        assert!(
+            plan.cost > slack.expect("well formed").cost,
+            "the stock binds"
+        );
+        assert!(!plan.serves_all() || plan.gap() < 0.02, "{}", plan.gap());
+    }
+}
+
+/// When stock is short the more important level is never worse off than when it is alone.
+#[test]
+fn short_stock_goes_to_the_important_level() {
+    let problem = fleet(5, 40, 4, 3, Some(25.0));
+    let plan = solve(&problem, &SolveSettings::default()).expect("well formed");
+    let mut alone = problem.clone();
+    for demand in alone.demands.iter_mut().filter(|d| d.priority == 0) {
+        demand.rate = 0.0;
+    }
+    let only = solve(&alone, &SolveSettings::default()).expect("well formed");
+    let unmet = |plan: &wva_optimizer::plan::Plan| -> f64 {
+        let pairs = problem.demands.iter().zip(&plan.unmet);
+        pairs
+            .filter(|(d, _)| d.priority == 1)
+            .map(|(d, u)| d.rate * u)
+            .sum()
+    };
+    assert!(!plan.serves_all());
+    assert!(
+        unmet(&plan) <= unmet(&only) + 0.01 * 120.0,
+        "{} {}",
+        unmet(&plan),
+        unmet(&only)
+    );
+}
