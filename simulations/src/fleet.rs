@@ -126,17 +126,20 @@ impl<'a> Fleet<'a> {
             let name = catalogue.model(name).map(|m| m.name.as_str());
             names.iter().position(|n| Some(n.as_str()) == name)
         };
+        let bounds = stream::itl_bounds(streams, &classes, names.len(), model_of);
+        let model_of_variant =
+            |i: usize| model_of(&catalogue.variants[i].model).unwrap_or_default();
         let spec = |i: usize| ReplicaSpec {
             model: setup.truth[i],
             prefill_only: catalogue.variants[i].role == Role::Prefill,
             prefix_caching: catalogue.variants[i].engine.prefix_caching,
             interactive_levels: levels.interactive,
             batch_levels: levels.batch,
-            batch_chunk: setup.options.batch_chunk_tokens,
+            batch_chunk: batch::chunk(setup, i, bounds[model_of_variant(i)]),
         };
         let variants: Vec<VariantState> = (0..catalogue.variants.len())
             .map(|i| {
-                let model = model_of(&catalogue.variants[i].model).unwrap_or_default();
+                let model = model_of_variant(i);
                 VariantState::new(catalogue, i, model, spec(i), setup.options.link_bytes_per_s)
             })
             .collect();
@@ -151,7 +154,7 @@ impl<'a> Fleet<'a> {
             signals: Vec::new(),
             pods: Vec::new(),
             models: (0..names.len())
-                .map(|m| ModelState::new(m, &variants, &states))
+                .map(|m| ModelState::new(m, &variants, bounds[m]))
                 .collect(),
             variants,
             streams: states,

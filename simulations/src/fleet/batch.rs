@@ -3,7 +3,7 @@
 //! A request goes to a replica when no interactive request waits there, little batch prefill is outstanding, KV memory is
 //! left over, and one more sequence keeps the interactive inter-token latency within its bound: below the policy's
 //! B*, or, without one, as long as the catalogue's law says that an iteration with it and a batch chunk stays within
-//! the bound less a margin. Pulling instead of pushing keeps the queue where its order can still change.
+//! the bound less a margin. The chunk is cut down beforehand where the bound is tight for the device. Pulling instead of pushing keeps the queue where its order can still change.
 
 use std::cmp::Reverse;
 
@@ -12,8 +12,12 @@ use wva_models::variant::Role;
 
 use super::Fleet;
 use super::pod::PodState;
+use crate::run::Setup;
 use crate::sequence::SequenceId;
 use crate::time::Time;
+
+/// Chunks are not cut below this many tokens.
+const LEAST_CHUNK: u32 = 32;
 
 impl Fleet<'_> {
     /// Holds a batch request that is due by a time, or sends it right away where there is slack.
@@ -124,7 +128,7 @@ impl Fleet<'_> {
         self.allowed(p.variant, sequence.stream as usize)
             && v.can_hold(sequence.input, sequence.output)
             && p.engine.interactive_waiting() == 0
-            && p.batch_prefill < u64::from(options.batch_chunk_tokens)
+            && p.batch_prefill < u64::from(v.spec.batch_chunk)
             && (kv as f64 <= options.batch_kv_share * v.capacity as f64 || p.requests == 0)
             && match v.batch_limit {
                 Some(limit) => p.requests < limit,
@@ -153,17 +157,43 @@ impl Fleet<'_> {
         };
         let batch = f64::from(p.requests + 1);
         let chunk = match v.role {
-            Role::Both => f64::from(options.batch_chunk_tokens),
+            Role::Both => f64::from(v.spec.batch_chunk),
             Role::Prefill => return true, // No tokens are spaced here.
             Role::Decode => 0.0,
         };
-        let c = Composition {
-            tokens: batch + chunk,
-            kv_tokens: kv as f64,
-            sequences: batch,
-            chunk_context: chunk * chunk,
-            any_prefill: chunk > 0.0,
-        };
+        let c = composition(batch, kv as f64, chunk);
         v.prior.law.seconds(&c) <= bound * options.batch_itl_margin
     }
+}
+
+/// `batch` decoding sequences that hold `kv` tokens, and a batch chunk.
+const fn composition(batch: f64, kv: f64, chunk: f64) -> Composition {
+    Composition {
+        tokens: batch + chunk,
+        kv_tokens: kv,
+        sequences: batch,
+        chunk_context: chunk * chunk,
+        any_prefill: chunk > 0.0,
+    }
+}
+
+/// Sequences and tokens held by the modest interactive batch that a chunk is sized beside.
+const BESIDE: (f64, f64) = (16.0, 16.0 * 2048.0);
+
+/// Prefill tokens of batch requests per iteration on a variant: the configured chunk, halved until an iteration with
+/// it beside a modest interactive batch stays within the model's ITL bound less the margin, by the catalogue's law. On slow
+/// devices a full chunk alone would take longer than the bound.
+pub(super) fn chunk(setup: &Setup<'_>, variant: usize, itl_bound: Option<f64>) -> u32 {
+    let options = &setup.options;
+    let variant = &setup.catalogue.variants[variant];
+    let mut chunk = options.batch_chunk_tokens;
+    let (Some(bound), Role::Both) = (itl_bound, variant.role) else {
+        return chunk;
+    };
+    let law = setup.catalogue.replica_model(variant).law;
+    let seconds = |chunk: u32| law.seconds(&composition(BESIDE.0, BESIDE.1, f64::from(chunk)));
+    while chunk > LEAST_CHUNK && seconds(chunk) > bound * options.batch_itl_margin {
+        chunk /= 2;
+    }
+    chunk
 }

@@ -8,7 +8,6 @@ use wva_models::variant::Role;
 use wva_optimizer::decision::RoutingShare;
 
 use super::pod::VariantState;
-use super::stream::StreamState;
 use super::{Event, Fleet};
 use crate::request::Request;
 use crate::sequence::{Sequence, SequenceId};
@@ -145,15 +144,12 @@ pub(crate) struct ModelState {
 }
 
 impl ModelState {
-    pub(super) fn new(model: usize, variants: &[VariantState], streams: &[StreamState]) -> Self {
-        let bounds = streams.iter().filter(|s| s.model == model);
+    pub(super) fn new(model: usize, variants: &[VariantState], itl_bound: Option<f64>) -> Self {
         let own = variants.iter().filter(|v| v.model == model);
         Self {
             held: VecDeque::new(),
             batch: BinaryHeap::new(),
-            itl_bound: bounds
-                .filter_map(StreamState::itl_bound)
-                .min_by(f64::total_cmp),
+            itl_bound,
             fits_all: own.map(|v| v.capacity).min().unwrap_or(0),
         }
     }

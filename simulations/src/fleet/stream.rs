@@ -162,11 +162,6 @@ impl StreamState {
         self.interval.missed += 1;
     }
 
-    /// Greatest mean gap between tokens that the class allows, seconds.
-    pub(super) fn itl_bound(&self) -> Option<f64> {
-        self.slo.itl.map(|b| b.limit.get())
-    }
-
     /// A batch request is held (+1) or no longer held (−1).
     pub(super) fn owe(&mut self, due: Time, by: i64) {
         self.held = self.held.saturating_add_signed(by);
@@ -213,6 +208,25 @@ pub(super) fn levels(classes: &[ClassOf]) -> Levels {
         batch: (ranks.len() - interactive) as u8,
         of_stream: classes.iter().map(|c| place(c) as u8).collect(),
     }
+}
+
+/// Tightest bound on the mean gap between tokens over the interactive classes of each model, seconds.
+pub(super) fn itl_bounds(
+    streams: &[Stream],
+    classes: &[ClassOf],
+    models: usize,
+    model_of: impl Fn(&str) -> Option<usize>,
+) -> Vec<Option<f64>> {
+    let mut bounds: Vec<Option<f64>> = vec![None; models];
+    for (stream, class) in streams.iter().zip(classes) {
+        if let Promise::Interactive(slo) = class.promise
+            && let (Some(bound), Some(model)) = (slo.itl, model_of(&stream.model))
+        {
+            let limit = bound.limit.get();
+            bounds[model] = Some(bounds[model].map_or(limit, |b: f64| b.min(limit)));
+        }
+    }
+    bounds
 }
 
 /// The streams at time zero.

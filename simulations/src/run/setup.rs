@@ -40,7 +40,7 @@ pub struct Options {
     pub hold_limit_s: f64,
     /// Bandwidth of the link that takes the KV cache from a prefill replica to decode replicas, bytes/s.
     pub link_bytes_per_s: f64,
-    /// Most prefill tokens of batch requests in one engine iteration.
+    /// Most prefill tokens of batch requests in one engine iteration; halved where a device is too slow for the ITL bound.
     pub batch_chunk_tokens: u32,
     /// Share of the interactive ITL bound up to which batch work may fill iterations.
     pub batch_itl_margin: f64,
