@@ -1,4 +1,17 @@
-//! From what a plan wants to what is asked for: up at once, down only after the plan has wanted less for a while.
+//! From what a plan wants to what is asked for: up at once, down only after plans have wanted less for a while, within
+//! rate limits, and never before the replacement serves.
+//!
+//! ```text
+//! recommendation ▲                    A recommendation stands until the next one. The target goes down to the most that
+//!   5 ───┐       │    ┌──┐            stood at any time of the window, so that a dip shorter than the window is not
+//!   4    └───────┼────┘  └── planned  followed; it goes up to the least that stood in the (usually empty) up-window.
+//!                └─ window ─┘ now
+//! ```
+//! Where the past is not known (the first cycles, a gap in the data), today's count counts as having been recommended:
+//! what is not known never lowers anything. At a fixed point, where plans want what there is, nothing changes.
+//!
+//! The windows follow the horizontal pod autoscaler's; its step-by-step ramps do not earn their place here, because a
+//! plan already knows how many replicas are needed.
 
 use std::collections::VecDeque;
 
@@ -6,26 +19,59 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::Reason;
 
+mod turnover;
+
+pub use turnover::{Turnover, keep_until_replaced};
+
 /// How fast targets may follow plans.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StabiliseSettings {
-    /// Time for which a plan must have wanted less before the target goes down, seconds.
+    /// Time for which plans must have wanted more before the target goes up, seconds.
+    pub up_window_seconds: f64,
+    /// Time for which plans must have wanted less before the target goes down, seconds.
     pub down_window_seconds: f64,
+    /// Most replicas that may be added per period; absent means no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up_limit: Option<RateLimit>,
+    /// Most replicas that may be removed per period; absent means no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub down_limit: Option<RateLimit>,
 }
 
 impl Default for StabiliseSettings {
+    /// Up at once, down after 180 s, no rate limits.
     fn default() -> Self {
         Self {
+            up_window_seconds: 0.0,
             down_window_seconds: 180.0,
+            up_limit: None,
+            down_limit: None,
         }
     }
 }
 
-/// What plans wanted recently.
+/// A limit on changes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// Replicas.
+    pub replicas: u32,
+    /// Period, seconds.
+    pub period_seconds: f64,
+}
+
+/// What plans wanted recently, and how the count changed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct History {
+    /// (time, replicas wanted); the oldest stood when the window began.
     recent: VecDeque<(f64, u32)>,
+    /// (time, replicas added; negative: removed); changes are dated to the cycle before they are seen, which asked.
+    #[serde(default)]
+    changes: VecDeque<(f64, i64)>,
+    /// Replicas asked for when this was last called.
+    #[serde(default)]
+    seen: Option<u32>,
 }
 
 /// One variant now.
@@ -41,7 +87,11 @@ pub struct Situation {
     pub planned: u32,
 }
 
-/// Target and reasons for one variant.
+/// Target for one variant and why it is not what the plan wants (stable codes `stabilising-up`, `stabilising-down`,
+/// `rate-limited`); no reasons where it is.
+///
+/// Call it once a cycle, and only when the plan rests on fresh data: a variant of which nothing is known is held by not
+/// calling it.
 pub fn decide(
     situation: &Situation,
     history: &mut History,
@@ -53,33 +103,111 @@ pub fn decide(
         planned,
         ..
     } = *situation;
-    history.recent.push_back((now, planned));
-    while history
-        .recent
-        .front()
-        .is_some_and(|r| r.0 < now - settings.down_window_seconds)
-    {
-        history.recent.pop_front();
+    history.observe(now, current, planned, settings);
+    let up = history.stood(now, settings.up_window_seconds, planned).0;
+    let down = history.stood(now, settings.down_window_seconds, current).1;
+    let windowed = if planned > current {
+        up.clamp(current, planned)
+    } else {
+        down.clamp(planned, current)
+    };
+    let mut reasons = Vec::new();
+    if windowed != planned {
+        let (code, window) = if planned > current {
+            ("stabilising-up", settings.up_window_seconds)
+        } else {
+            ("stabilising-down", settings.down_window_seconds)
+        };
+        reasons.push(Reason {
+            code: code.into(),
+            text: format!("the plan wants {planned}; in the last {window:.0} s {windowed} stood"),
+        });
     }
-    if planned >= current {
-        return (planned, Vec::new());
+    let target = history.limited(now, current, windowed, settings, &mut reasons);
+    (target, reasons)
+}
+
+impl History {
+    fn observe(&mut self, now: f64, current: u32, planned: u32, settings: &StabiliseSettings) {
+        let before = self.recent.back().map(|r| r.0);
+        // A clock that went back makes what comes after it void.
+        self.recent.retain(|&(at, _)| at < now);
+        self.changes.retain(|&(at, _)| at <= now);
+        self.recent.push_back((now, planned));
+        let window = settings.down_window_seconds.max(settings.up_window_seconds);
+        while self.recent.get(1).is_some_and(|r| r.0 <= now - window) {
+            self.recent.pop_front();
+        }
+        let added = self
+            .seen
+            .map_or(0, |seen| i64::from(current) - i64::from(seen));
+        if added != 0 {
+            self.changes.push_back((before.unwrap_or(now), added));
+        }
+        self.seen = Some(current);
+        let period = [settings.up_limit, settings.down_limit]
+            .into_iter()
+            .flatten()
+            .map(|l| l.period_seconds)
+            .fold(0.0, f64::max);
+        while self.changes.front().is_some_and(|c| c.0 <= now - period) {
+            self.changes.pop_front();
+        }
     }
-    let wanted = history
-        .recent
-        .iter()
-        .map(|r| r.1)
-        .max()
-        .unwrap_or(planned)
-        .min(current);
-    let text = format!(
-        "the plan wants {planned}; the most in {:.0} s was {wanted}",
-        settings.down_window_seconds
-    );
-    (
-        wanted,
-        vec![Reason {
-            code: "stabilising-down".into(),
-            text,
-        }],
-    )
+
+    /// Least and most that stood at any time of the last `window` seconds; where the window reaches further back than
+    /// what is remembered, `unknown` counts too.
+    fn stood(&self, now: f64, window: f64, unknown: u32) -> (u32, u32) {
+        let from = now - window.max(0.0);
+        let before = self.recent.iter().rev().find(|r| r.0 <= from);
+        let within = self.recent.iter().filter(|r| r.0 > from);
+        let first = before.map_or(unknown, |r| r.1);
+        within.fold((first, first), |(least, most), r| {
+            (least.min(r.1), most.max(r.1))
+        })
+    }
+
+    /// The target within the rate limits.
+    fn limited(
+        &self,
+        now: f64,
+        current: u32,
+        target: u32,
+        settings: &StabiliseSettings,
+        reasons: &mut Vec<Reason>,
+    ) -> u32 {
+        let up = target > current;
+        let Some(limit) = (if up {
+            settings.up_limit
+        } else {
+            settings.down_limit
+        }) else {
+            return target;
+        };
+        let recent = self
+            .changes
+            .iter()
+            .filter(|c| c.0 > now - limit.period_seconds);
+        let used: u64 = recent
+            .filter(|c| (c.1 > 0) == up)
+            .map(|c| c.1.unsigned_abs())
+            .sum();
+        let left = u64::from(limit.replicas).saturating_sub(used);
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        let most = if up {
+            target.min(current.saturating_add(left))
+        } else {
+            target.max(current.saturating_sub(left))
+        };
+        if most != target {
+            reasons.push(Reason {
+                code: "rate-limited".into(),
+                text: format!(
+                    "{target} would change more than {} in {:.0} s",
+                    limit.replicas, limit.period_seconds
+                ),
+            });
+        }
+        most
+    }
 }

@@ -68,7 +68,8 @@ fn an_alternative_does_without_the_variant_and_is_no_cheaper() {
 
 #[test]
 fn a_looser_bound_never_costs_more() {
-    let catalogue = Catalogue::parse(&FLEET.replace("mean: 60", "mean: 20"), "test").expect("a catalogue");
+    let catalogue =
+        Catalogue::parse(&FLEET.replace("mean: 60", "mean: 20"), "test").expect("a catalogue");
     let input = input(&catalogue, 50.0, &[]);
     let found = prices(&input, &planned(&input), 2.0).expect("well formed");
     let relaxed = found
