@@ -29,10 +29,12 @@ use crate::plan::Rung;
 use crate::rungs::{Rated, rate};
 
 mod duals;
+mod phase;
 mod polish;
 mod pricing;
 mod selection;
 
+use phase::Phase;
 use pricing::{Member, Weights, per_block};
 use selection::{Column, Rows, Selection};
 
@@ -61,18 +63,6 @@ struct Component<'a> {
     dearest: f64,
 }
 
-/// What is minimised, and under which caps.
-#[derive(Clone)]
-struct Phase {
-    objective: Weights,
-    /// What there is of every row: the limits, then the capped levels.
-    caps: Vec<f64>,
-    /// Levels of the component that are rows.
-    capped: Vec<usize>,
-    /// How many levels, most important first, every block serves as well as it does alone.
-    keep: usize,
-}
-
 /// The best plan of a component whose blocks do not fit their joint limits together; `lone` holds their lone optima.
 pub(crate) fn allocate(
     whole: &Setting<'_>,
@@ -91,24 +81,6 @@ pub(crate) fn allocate(
         bound = component.run_short(&alone, budget);
     }
     component.finish(bound)
-}
-
-impl Phase {
-    /// The phase's weights with prices on its rows.
-    fn priced(&self, prices: &[f64]) -> Weights {
-        let limits = self.caps.len() - self.capped.len();
-        let mut weights = self.objective.clone();
-        weights.rows = prices[..limits].to_vec();
-        for (&level, price) in self.capped.iter().zip(&prices[limits..]) {
-            weights.levels[level] += price;
-        }
-        weights
-    }
-
-    /// Σ price · cap over all rows.
-    fn charge(&self, prices: &[f64]) -> f64 {
-        self.caps.iter().zip(prices).map(|(l, p)| l * p).sum()
-    }
 }
 
 impl<'a> Component<'a> {
@@ -202,20 +174,18 @@ impl<'a> Component<'a> {
         };
         for _ in 0..rounds {
             let weights = phase.priced(&prices);
-            let Some(sum) = self.price_all(phase, &weights, budget) else {
-                self.choose(phase, &weights);
-                self.polish(phase, &weights, bound, budget);
-                break;
-            };
-            bound = bound.max(sum - phase.charge(&prices));
+            let sum = self.price(phase, &weights, 1, budget);
+            if let Some(sum) = sum {
+                bound = bound.max(sum - phase.charge(&prices));
+            }
             self.choose(phase, &weights);
             self.polish(phase, &weights, bound, budget);
             let value = phase.objective.of(&self.best.total, &self.best.uses);
-            if value - bound <= 2.0 * budget.gap * value {
+            if sum.is_none() || value - bound <= 2.0 * budget.gap * value {
                 break;
             }
             let cuts = self.cuts(phase, 1);
-            let most = ceiling(&prices, phase, value);
+            let most = phase.ceiling(&prices, value);
             prices = duals::ascend(&cuts, &phase.caps, &prices, &most, value).0;
         }
         bound
@@ -231,7 +201,7 @@ impl<'a> Component<'a> {
         let mut best = vec![0.0; caps.len()];
         let mut best_value = f64::NEG_INFINITY;
         for round in 0..SAMPLE_ROUNDS {
-            let most = ceiling(&best, phase, worth);
+            let most = phase.ceiling(&best, worth);
             let (prices, model) =
                 duals::ascend(&self.cuts(phase, stride), &caps, &best, &most, part * worth);
             if round > 0 && model - best_value <= SETTLED * best_value.abs() {
@@ -253,11 +223,11 @@ impl<'a> Component<'a> {
         Some(best)
     }
 
-    /// The part of the phase's objective that every n-th block has when it is alone.
+    /// The part of the component that every n-th block is, by what each costs alone.
     fn part(&self, phase: &Phase, stride: usize) -> f64 {
         let weigh = |column: &Column| {
-            let asked: f64 = column.score.money;
-            asked.max(phase.objective.of(&column.score, &column.uses))
+            let own = phase.objective.of(&column.score, &column.uses);
+            own.max(column.score.money)
         };
         let lone = |b: usize| self.columns[b].get(1).map_or(0.0, weigh);
         let all: f64 = (0..self.members.len()).map(lone).sum();
@@ -279,11 +249,6 @@ impl<'a> Component<'a> {
                     .collect()
             })
             .collect()
-    }
-
-    /// Prices every block; Σ of their proven bounds, or `None` when the budget ended.
-    fn price_all(&mut self, phase: &Phase, weights: &Weights, budget: &mut Budget) -> Option<f64> {
-        self.price(phase, weights, 1, budget)
     }
 
     /// Solves every n-th block in whole replicas and keeps the columns; Σ of the proven bounds, or `None` when the
@@ -400,15 +365,6 @@ impl<'a> Component<'a> {
         rated.bound = bound.clamp(0.0, rated.score.money);
         Some(rated)
     }
-}
-
-/// How far prices may go next: columns known so far may leave the dual's model unbounded. At first a fiftieth of what
-/// the whole objective is worth per unit of the row; later a few times the best prices.
-fn ceiling(best: &[f64], phase: &Phase, value: f64) -> Vec<f64> {
-    best.iter()
-        .zip(&phase.caps)
-        .map(|(price, cap)| (4.0 * price).max(0.02 * value / cap.max(1e-6)))
-        .collect()
 }
 
 /// The column of least weighted value.

@@ -1,5 +1,6 @@
 //! Priority levels and the order of plans: unmet demand level by level, most important first, and only then money.
 
+use crate::plan::Plan;
 use crate::problem::Problem;
 
 /// Share of a level's traffic below which two shortfalls count as equal.
@@ -62,6 +63,17 @@ impl Candidate {
             replicas: problem.variants.iter().map(|v| v.min).collect(),
             shares: vec![0.0; problem.routes.len()],
             unmet: problem.demands.iter().map(|_| 1.0).collect(),
+        }
+    }
+}
+
+impl Plan {
+    /// Replicas and shares of this plan.
+    pub(crate) fn candidate(&self) -> Candidate {
+        Candidate {
+            replicas: self.replicas.clone(),
+            shares: self.shares.clone(),
+            unmet: self.unmet.clone(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod lexicographic;
 mod occupancy;
 pub mod plan;
 pub mod planner;
+pub mod prices;
 pub mod problem;
 mod repair;
 pub mod replay;

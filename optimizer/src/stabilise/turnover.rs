@@ -34,7 +34,7 @@ pub fn keep_until_replaced(variants: &mut [Turnover]) -> Vec<Option<Reason>> {
     let mut left = [prefill + both, decode + both, both + prefill.max(decode)];
     let mut reasons = vec![None; variants.len()];
     for (variant, reason) in variants.iter_mut().zip(&mut reasons) {
-        if variant.target >= variant.current || !(variant.capacity > 0.0) {
+        if variant.target >= variant.current || variant.capacity <= 0.0 {
             continue;
         }
         let left = &mut left[slot(variant.role)];

@@ -7,7 +7,7 @@ use super::{Autoscaler, reason};
 use crate::decision::{Decision, Reason};
 use crate::planner::Planned;
 use crate::snapshot::Snapshot;
-use crate::stabilise::{self, Situation};
+use crate::stabilise::{self, Situation, Turnover};
 use crate::state::State;
 
 pub(super) fn decide(
@@ -78,7 +78,67 @@ pub(super) fn decide(
             reasons,
         });
     }
+    if let Some(planned) = planned {
+        keep_until_replaced(autoscaler, snapshot, (demand, planned), &mut decisions);
+    }
     decisions
+}
+
+/// Keeps replicas of a model's shrinking variants until those that replace them serve.
+fn keep_until_replaced(
+    autoscaler: &Autoscaler,
+    snapshot: &Snapshot,
+    (demand, planned): (&Demand, &Planned),
+    decisions: &mut [Decision],
+) {
+    for model in &autoscaler.catalogue.models {
+        let mut of_model: Vec<usize> = (0..decisions.len())
+            .filter(|&v| decisions[v].model == model.name)
+            .collect();
+        of_model.retain(|&v| sample_of(snapshot, &decisions[v].variant).is_some());
+        let mut turnover: Vec<Turnover> = of_model
+            .iter()
+            .map(|&v| Turnover {
+                role: autoscaler.catalogue.variants[v].role,
+                capacity: capacity(demand, planned, v),
+                current: decisions[v].current,
+                ready: sample_of(snapshot, &decisions[v].variant).map_or(0, |s| s.ready),
+                // Not what is wanted: a probe for stock replaces nothing.
+                planned: planned.plan.replicas[v],
+                target: decisions[v].target,
+            })
+            .collect();
+        let reasons = stabilise::keep_until_replaced(&mut turnover);
+        for ((v, after), reason) in of_model.into_iter().zip(turnover).zip(reasons) {
+            decisions[v].target = after.target;
+            if let Some(reason) = reason {
+                decisions[v].reasons.insert(0, reason);
+            }
+        }
+    }
+}
+
+/// Requests/s of its model's traffic mix that one replica carries; 0 where it can serve none of it.
+fn capacity(demand: &Demand, planned: &Planned, v: usize) -> f64 {
+    let name = &planned.problem.variants[v].name;
+    let (mut rate, mut replicas) = (0.0, 0.0);
+    for (w, workload) in demand.workloads.iter().enumerate() {
+        let best = planned
+            .routes
+            .iter()
+            .filter(|route| route.workload == w && route.ordinal.is_some())
+            .filter_map(|route| {
+                let stage = route.variants.iter().position(|n| n == name)?;
+                Some(route.capacities[stage].rate())
+            })
+            .fold(0.0, f64::max);
+        if best > 0.0 {
+            // Where nothing arrives every workload weighs the same.
+            rate += workload.rate.max(1e-9);
+            replicas += workload.rate.max(1e-9) / best;
+        }
+    }
+    if replicas > 0.0 { rate / replicas } else { 0.0 }
 }
 
 fn bounded(target: u32, min: u32, max: Option<u32>) -> u32 {

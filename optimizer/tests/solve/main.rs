@@ -4,4 +4,6 @@ mod instances;
 mod melange;
 mod oracle;
 mod outcomes;
+mod prices;
 mod properties;
+mod verifier;

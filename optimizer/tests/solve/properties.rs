@@ -1,6 +1,8 @@
 //! Laws of cost and service on random problems.
 
 use proptest::prelude::*;
+use wva_models::units::Seconds;
+use wva_optimizer::plan::Rung;
 use wva_optimizer::problem::Problem;
 use wva_optimizer::solve::{SolveSettings, solve};
 use wva_optimizer::verify::verify;
@@ -36,6 +38,17 @@ proptest! {
         let problem = small(seed);
         let settings = SolveSettings::default();
         prop_assert_eq!(solve(&problem, &settings), solve(&problem, &settings));
+    }
+
+    #[test]
+    fn the_program_beats_the_heuristics(seed: u64) {
+        let problem = servable(seed);
+        let no_time = SolveSettings { time_limit: Seconds::ZERO, ..exact() };
+        let greedy = solve(&problem, &no_time).expect("well formed");
+        let best = solve(&problem, &exact()).expect("well formed");
+        prop_assert!(greedy.serves_all() && greedy.rung != Rung::Milp);
+        prop_assert!(best.bound <= best.cost + 1e-6 && best.cost <= greedy.cost + 1e-6);
+        prop_assert!(greedy.cost <= 2.0 * best.cost + 20.0, "{} {}", greedy.cost, best.cost);
     }
 
     #[test]
