@@ -2,7 +2,7 @@
 //!
 //! Latency grows with the rate, so the capacity is the root of "worst bound's statistic over its limit = 1", found by a
 //! bracketed secant (Illinois) in logarithms: near saturation latency explodes, and there the logarithm is the straighter
-//! line. Capacities come out to about half a per cent, finer than any fit.
+//! line. Capacities come out to about one per cent, finer than any fit.
 
 use serde::{Deserialize, Serialize};
 
@@ -167,7 +167,7 @@ pub fn worst_bound(prediction: &Prediction, slo: &Slo, shape: &RequestShape) -> 
 /// Share of the stability limit up to which a replica without any bound is filled.
 const FULLEST: f64 = 0.95;
 /// Relative precision of the capacity.
-const PRECISION: f64 = 0.005;
+const PRECISION: f64 = 0.01;
 
 /// Greatest rate of one replica at which every bound of the SLO holds.
 #[must_use]

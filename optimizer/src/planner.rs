@@ -45,6 +45,8 @@ pub struct Workload {
     pub shape: RequestShape,
     /// Index of dispersion of arrivals over about one end-to-end time; 1 is Poisson.
     pub dispersion: f64,
+    /// Learned factor on the capacity that models give for this workload; 1 without experience.
+    pub capacity_factor: f64,
 }
 
 /// What is believed and wanted of one variant, in the catalogue's order.
@@ -216,6 +218,18 @@ impl PlanInput<'_> {
             current: belief.current,
             fill: self.settings.fill,
         }
+    }
+
+    /// What the modelled capacity of variant `v` is multiplied with: trust in its law, and what the workload learned.
+    fn factor(&self, v: usize, workload: &Workload) -> f64 {
+        let sane = |x: f64| {
+            if x.is_finite() {
+                x.clamp(0.05, 5.0)
+            } else {
+                1.0
+            }
+        };
+        sane(self.beliefs[v].margin) * sane(workload.capacity_factor)
     }
 
     fn limits(&self) -> Vec<Limit> {

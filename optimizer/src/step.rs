@@ -65,7 +65,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             cycle_seconds: 15.0,
-            forecast_quantile: 0.9,
+            forecast_quantile: 0.7,
             stale_after_seconds: 90.0,
             pending_too_long_seconds: 180.0,
             scale_to_zero: false,
@@ -128,7 +128,12 @@ pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (
 
 fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
     let settings = &autoscaler.settings;
+    settle(autoscaler, snapshot, state);
     for sample in &snapshot.streams {
+        let settled = state
+            .settled
+            .get(&sample.model)
+            .is_some_and(|&since| snapshot.at - since >= SETTLING_S);
         let promised = autoscaler
             .catalogue
             .class(&sample.class)
@@ -138,7 +143,7 @@ fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
             .streams
             .entry(crate::state::stream_key(&sample.model, &sample.class))
             .or_insert_with(|| StreamState::new(settings.forecast))
-            .observe(sample, promised, &settings.headroom);
+            .observe(sample, promised, settled, &settings.headroom);
     }
     for sample in &snapshot.variants {
         let Some(variant) = autoscaler.catalogue.variant(&sample.name) else {
@@ -149,6 +154,24 @@ fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
             .entry(sample.name.clone())
             .or_insert_with(|| VariantState::new(&autoscaler.catalogue, variant))
             .observe(sample);
+    }
+}
+
+/// Time after which what requests got is due to the fleet as it is, seconds: the longest answers have drained by then.
+const SETTLING_S: f64 = 60.0;
+
+/// Notes which models have all replicas ready that were asked for.
+fn settle(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
+    for model in autoscaler.catalogue.variants.iter().map(|v| &v.model) {
+        let complete = autoscaler
+            .catalogue
+            .variants_of(model)
+            .all(|v| beliefs::sample_of(snapshot, &v.name).is_some_and(|s| s.ready >= s.desired));
+        if complete {
+            state.settled.entry(model.clone()).or_insert(snapshot.at);
+        } else {
+            state.settled.remove(model);
+        }
     }
 }
 

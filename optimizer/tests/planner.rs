@@ -47,6 +47,7 @@ fn workload(class: &str, rate: f64) -> Workload {
         rate,
         shape,
         dispersion: 1.5,
+        capacity_factor: 1.0,
     }
 }
 

@@ -25,7 +25,7 @@ struct Entry {
 }
 
 /// Relative move of an input beyond which a capacity is found anew.
-const MOVED: f64 = 0.04;
+const MOVED: f64 = 0.07;
 
 impl CapacityTable {
     /// Capacity of one replica of variant `v` for `workload` under `slo` in a pool.

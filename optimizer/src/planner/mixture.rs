@@ -78,7 +78,11 @@ fn excess(input: &PlanInput<'_>, v: usize, parts: &[(usize, f64)], replicas: u32
         .map(|&(w, rate)| input.workloads[w].dispersion * rate / total)
         .sum::<f64>();
     let model = input.model_of(v);
-    let rate = total / f64::from(replicas) / input.beliefs[v].margin.clamp(0.05, 1.5);
+    let factor = parts
+        .iter()
+        .map(|&(w, rate)| input.factor(v, &input.workloads[w]) * rate / total)
+        .sum::<f64>();
+    let rate = total / f64::from(replicas) / factor;
     let worst = parts
         .iter()
         .filter_map(|&(w, _)| input.catalogue.class(&input.workloads[w].class)?.slo())

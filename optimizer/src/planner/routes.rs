@@ -62,7 +62,7 @@ fn add(
     variants: &[usize],
     capacities: Vec<Capacity>,
 ) {
-    let margin = |v: usize| input.beliefs[v].margin.clamp(0.05, 1.5);
+    let factor = |v: usize| input.factor(v, &input.workloads[workload]);
     let feasible = capacities.iter().all(|c| c.rate() > 0.0);
     let ordinal = feasible.then(|| {
         problem.routes.push(Route {
@@ -72,7 +72,7 @@ fn add(
                 .zip(&capacities)
                 .map(|(&variant, c)| Stage {
                     variant,
-                    load: 1.0 / (c.rate() * margin(variant)),
+                    load: 1.0 / (c.rate() * factor(variant)),
                 })
                 .collect(),
         });
@@ -121,7 +121,9 @@ fn interactive(
     out
 }
 
-/// Capacity with the pool that the demand itself implies: a least-loaded router over more replicas wastes less.
+/// Capacity of one replica of the least pool that carries the workload: a least-loaded router over more replicas wastes
+/// less, so capacity grows with the pool, and a pool of n is enough when n replicas at *its* capacity are. Held to what
+/// makes the linear problem ask for just that many.
 fn sized(
     input: &PlanInput<'_>,
     table: &mut CapacityTable,
@@ -129,26 +131,38 @@ fn sized(
     workload: &Workload,
     slo: &Slo,
 ) -> Capacity {
-    let mut pool = 1;
-    let mut capacity = table.capacity(input, v, workload, slo, pool);
-    for _ in 0..2 {
-        let wanted = pool_size(workload.rate, capacity.rate());
-        if wanted == pool {
-            break;
-        }
-        pool = wanted;
-        capacity = table.capacity(input, v, workload, slo, pool);
+    let factor = input.factor(v, workload);
+    let largest = table.capacity(input, v, workload, slo, LARGEST_POOL);
+    let enough =
+        |capacity: Capacity, n: u32| f64::from(n) * capacity.rate() * factor >= workload.rate;
+    let fewest = workload.rate / (largest.rate() * factor).max(1e-12);
+    if largest.rate() <= 0.0 || fewest > f64::from(LARGEST_POOL) {
+        return largest;
     }
-    capacity
+    for n in (fewest.ceil() as u32).max(1)..LARGEST_POOL {
+        let capacity = table.capacity(input, v, workload, slo, n);
+        if enough(capacity, n) {
+            return held_to(capacity, workload.rate / factor, n);
+        }
+    }
+    held_to(largest, workload.rate / factor, LARGEST_POOL)
 }
 
-/// Replicas that `rate` takes, in powers of two up to 8: beyond, a larger pool changes little.
-fn pool_size(rate: f64, capacity: f64) -> u32 {
-    let replicas = if capacity > 0.0 { rate / capacity } else { 1.0 };
-    [8, 4, 2]
-        .into_iter()
-        .find(|&p| replicas >= f64::from(p) - 0.5)
-        .unwrap_or(1)
+/// Replicas beyond which a larger pool makes little difference.
+const LARGEST_POOL: u32 = 8;
+
+/// A capacity of which n − 1 replicas are just too few for `rate`.
+fn held_to(capacity: Capacity, rate: f64, n: u32) -> Capacity {
+    match capacity {
+        Capacity::Sustains {
+            rate: sustained,
+            binding,
+        } if n > 1 => Capacity::Sustains {
+            rate: sustained.min(0.999 * rate / f64::from(n - 1)),
+            binding,
+        },
+        other => other,
+    }
 }
 
 /// The SLO with the TTFT that batch work in the same replicas takes away: one more iteration at B* to wait for.

@@ -15,6 +15,8 @@ const SPAN_S: f64 = 3600.0;
 const SHAPE_HALF_LIFE_S: f64 = 900.0;
 /// Finished requests before a shape is trusted.
 const FEWEST: f64 = 20.0;
+/// Age at which a shape is made anew, seconds.
+const SHAPE_AGE_S: f64 = 60.0;
 /// Time scale of burstiness that the queueing model takes: about one end-to-end time.
 const BURST_S: f64 = 10.0;
 
@@ -26,6 +28,8 @@ pub struct StreamState {
     input: RecentHistogram,
     output: RecentHistogram,
     prefix_hit: f64,
+    /// Recent shape and when it was made of the histograms.
+    shape: Option<(f64, RequestShape)>,
     /// Learned factor on capacity.
     pub headroom: Headroom,
     /// Requests held at the gateway, as last seen.
@@ -45,6 +49,7 @@ impl StreamState {
             input: RecentHistogram::new(SHAPE_HALF_LIFE_S),
             output: RecentHistogram::new(SHAPE_HALF_LIFE_S),
             prefix_hit: 0.0,
+            shape: None,
             headroom: Headroom::default(),
             held: 0.0,
             backlog: Vec::new(),
@@ -52,8 +57,15 @@ impl StreamState {
         }
     }
 
-    /// Takes a sample; one no later than the last is ignored.
-    pub fn observe(&mut self, sample: &StreamSample, promised: f64, headroom: &HeadroomSettings) {
+    /// Takes a sample; one no later than the last is ignored. `settled` says that the fleet is as large as was asked for:
+    /// only then do misses speak of the capacity of its replicas.
+    pub fn observe(
+        &mut self,
+        sample: &StreamSample,
+        promised: f64,
+        settled: bool,
+        headroom: &HeadroomSettings,
+    ) {
         if !sample.at.is_finite() || self.sampled.is_some_and(|last| sample.at <= last) {
             return;
         }
@@ -67,11 +79,16 @@ impl StreamState {
             .observe(sample.at, &scraped(&sample.input_tokens));
         self.output
             .observe(sample.at, &scraped(&sample.output_tokens));
+        self.refresh_shape(sample.at);
         if let Some(hit) = sample.prefix_hit.filter(|h| (0.0..=1.0).contains(h)) {
             self.prefix_hit = hit;
         }
-        self.headroom
-            .observe(sample.at, sample.met, sample.missed, promised, headroom);
+        if settled {
+            self.headroom
+                .observe(sample.at, sample.met, sample.missed, promised, headroom);
+        } else {
+            self.headroom.skip(sample.at, sample.met, sample.missed);
+        }
         self.held = if sample.held.is_finite() {
             sample.held.max(0.0)
         } else {
@@ -86,9 +103,24 @@ impl StreamState {
         self.forecaster.forecast(horizon)
     }
 
-    /// Recent request shape; `None` before enough requests have finished.
+    /// Recent request shape, at most [`SHAPE_AGE_S`] old; `None` before enough requests have finished.
     #[must_use]
-    pub fn shape(&self) -> Option<RequestShape> {
+    pub fn shape(&self) -> Option<&RequestShape> {
+        self.shape.as_ref().map(|(_, shape)| shape)
+    }
+
+    /// Makes the shape of the histograms anew when it is due: shapes drift slowly, and condensing them takes milliseconds.
+    fn refresh_shape(&mut self, now: f64) {
+        let fresh = self
+            .shape
+            .as_ref()
+            .is_some_and(|(made, _)| now - made < SHAPE_AGE_S);
+        if !fresh && let Some(shape) = self.recent_shape() {
+            self.shape = Some((now, shape));
+        }
+    }
+
+    fn recent_shape(&self) -> Option<RequestShape> {
         if self.input.weight() < FEWEST || self.output.weight() < FEWEST {
             return None;
         }

@@ -97,7 +97,7 @@ fn workload(
     }
     let class = autoscaler.catalogue.class(&sample.class);
     let shape = match stream.shape() {
-        Some(shape) => shape,
+        Some(shape) => shape.clone(),
         None => {
             return Err(format!(
                 "too few {} requests to know their shape",
@@ -115,8 +115,7 @@ fn workload(
         stream.due_rate(snapshot.at, settings.batch_slack_seconds + horizon)
     } else {
         let quantile = settings.forecast_quantile;
-        // Capacity times the learned factor, or demand over it: the same, but a stream's factor belongs to the stream.
-        (now.quantile(quantile).max(ahead.quantile(quantile)) + stream.held / WORK_OFF_S) / factor
+        now.quantile(quantile).max(ahead.quantile(quantile)) + stream.held / WORK_OFF_S
     };
     RequestsPerSecond::new(rate).map_err(|e| e.to_string())?;
     let workload = Workload {
@@ -126,6 +125,7 @@ fn workload(
         rate,
         shape,
         dispersion: stream.dispersion(),
+        capacity_factor: factor,
     };
     Ok((workload, ahead.mean, factor))
 }

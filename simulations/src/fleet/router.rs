@@ -8,9 +8,10 @@ use super::pod::VariantState;
 /// How the gateway picks a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Router {
-    /// The replica with the least prefill work outstanding (input tokens sent to it whose requests have no first token
-    /// yet, in the variant's seconds), then the fewest requests in the variant's decode steps. The gateway knows both
-    /// without asking: it sent the requests and sees the first tokens pass.
+    /// The replica that would have this request's prompt done first: prefill work outstanding (input tokens sent to it
+    /// whose requests have no first token yet) plus its own, in the variant's seconds; then the fewest requests in the
+    /// variant's decode steps. The gateway knows all of it without asking: it sent the requests and sees the first tokens
+    /// pass. Leaving out the prompt's own time sends long prompts to idle small devices.
     #[default]
     LeastLoad,
     /// The replica with the fewest requests that have not ended.
@@ -38,7 +39,7 @@ impl Router {
                 let key = |v: &VariantState, place: usize| {
                     let load = v.loads[place];
                     (
-                        load.prefill as f64 * v.speed.0,
+                        (load.prefill as f64 + f64::from(input)) * v.speed.0,
                         f64::from(load.requests) * v.speed.1,
                     )
                 };

@@ -146,6 +146,7 @@ fn workload(
         rate: text.rate_rps.get(),
         shape,
         dispersion,
+        capacity_factor: 1.0,
     })
 }
 
