@@ -35,7 +35,7 @@ mod truth;
 
 pub use error::ScenarioError;
 pub use fleet::Fleet;
-pub use policies::PolicyChoice;
+pub use policies::{PolicyChoice, PolicySettings};
 
 /// A scenario, checked and ready to run.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use rstest::rstest;
 use wva_simulations::fault::Fault;
 use wva_simulations::policy::hpa_queue::HpaQueueSettings;
 use wva_simulations::request::RequestSource;
-use wva_simulations::scenario::{Overrides, PolicyChoice, Scenario, ScenarioError};
+use wva_simulations::scenario::{Overrides, PolicyChoice, PolicySettings, Scenario, ScenarioError};
 
 const CHAT: &str = "\
 name: chat
@@ -93,7 +93,7 @@ fn the_truth_is_off_by_as_much_as_said_and_the_same_for_the_same_seed() {
 fn reads_the_fleet_the_policies_and_the_faults() {
     let yaml = format!(
         "{CHAT}fleet: {{initial: {{l40s: 3}}, scrape_seconds: 5, start_up_cv: 0.2}}
-policies: [{{wva: {{forecast_quantile: 0.95}}}}, keda-slo, {{hpa-queue: {{target_waiting: 5}}}}]
+policies: [{{wva: {{forecast_quantile: 0.95}}, label: careful}}, keda-slo, {{hpa-queue: {{target_waiting: 5}}}}]
 faults:
   - scrape_outage: {{from_minute: 1, minutes: 2, variant: l40s}}
   - stock_out: {{from_minute: 3, minutes: 4, accelerator: nvidia-l40s}}
@@ -106,7 +106,10 @@ faults:
         target_waiting: Some(5.0),
         target_requests: None,
     };
-    assert_eq!(scenario.policies[2], PolicyChoice::HpaQueue(settings));
+    assert_eq!(
+        scenario.policies[2].policy,
+        PolicySettings::HpaQueue(settings)
+    );
     assert_eq!(
         scenario.faults,
         [
@@ -123,16 +126,26 @@ faults:
             },
         ]
     );
-    assert!(matches!(&scenario.policies[0], PolicyChoice::Wva(s) if s.forecast_quantile == 0.95));
+    assert!(
+        matches!(&scenario.policies[0].policy, PolicySettings::Wva(s) if s.forecast_quantile == 0.95)
+    );
+    assert_eq!(scenario.policies[0].name(), "careful");
     // The command line's choice keeps the scenario's settings.
-    let names = ["hpa-queue".to_owned(), "static".to_owned()];
+    let names = ["hpa-queue", "careful", "static"].map(str::to_owned);
     let chosen = Overrides {
         policies: &names,
         ..Overrides::default()
     };
     let scenario = parse(&yaml, chosen).expect("valid");
-    assert_eq!(scenario.policies[0], PolicyChoice::HpaQueue(settings));
-    assert_eq!(scenario.policies[1].name(), "static");
+    assert_eq!(
+        scenario.policies[0].policy,
+        PolicySettings::HpaQueue(settings)
+    );
+    assert!(matches!(
+        &scenario.policies[1].policy,
+        PolicySettings::Wva(_)
+    ));
+    assert_eq!(scenario.policies[2].name(), "static");
 }
 
 #[rstest]
@@ -406,7 +419,7 @@ fn the_examples_are_valid_and_of_a_size_to_simulate(#[case] name: &str, #[case] 
         Scenario::parse(yaml, &origin, Overrides::default(), &mut no_files).expect("valid");
     assert_eq!(scenario.name, name);
     assert!(scenario.notes.is_empty());
-    assert_eq!(scenario.policies.len(), 4);
+    assert!(scenario.policies.len() >= 4);
     let requests = scenario.workload.expected();
     assert!((10_000.0..600_000.0).contains(&requests), "{requests}");
 }

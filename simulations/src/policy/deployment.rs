@@ -1,8 +1,9 @@
 //! What a user of a one-variant autoscaler deploys: for each model the variant that serves its traffic cheapest.
 //!
 //! KEDA and the HPA scale one target; they do not choose between accelerators. Somebody chose before, with a benchmark
-//! of each variant under the traffic's shape and SLO in hand. The latency model stands in for the benchmark, with the
-//! catalogue's laws. A model that has only prefill and decode variants gets the cheapest of each.
+//! of each variant under the traffic's shape and SLO in hand. The latency model stands in for the benchmark, with the laws
+//! of the real replicas: a benchmark measures what is there. That is more than this project's own policy is told, which
+//! starts from the catalogue. A model that has only prefill and decode variants gets the cheapest of each.
 
 use wva_models::batching::ContinuousBatching;
 use wva_models::capacity::{Conditions, capacity};
@@ -18,6 +19,10 @@ use crate::workload::statistics::StreamDemand;
 const POOL: u32 = 4;
 /// Share of capacity that the opening fleet fills.
 const FILL: f64 = 0.8;
+/// Share of capacity at which a fleet has to grow, for thresholds on latency.
+const BUSY: f64 = 1.0;
+/// Share of capacity at which it may shrink.
+const CALM: f64 = 0.8;
 
 /// What is scaled for one model.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +46,9 @@ pub struct Target {
     pub load: f64,
     /// Mean requests in one full replica, at least 1: what a target of requests per replica is derived from.
     pub concurrency: f64,
+    /// Worst P90 latency over its SLO when a replica is full and when it is four fifths full: what thresholds on that
+    /// ratio can be.
+    pub ratios: (f64, f64),
     /// Fewest replicas: the variant's own minimum, at least 1, since neither metric can wake a model that sleeps.
     pub min: u32,
     /// Most replicas: the variant's own maximum and the stock.
@@ -55,11 +63,12 @@ impl Target {
     }
 }
 
-/// What is scaled for each model that has demand. `priors` are the catalogue's laws in the order of its variants.
+/// What is scaled for each model that has demand. `laws` are those of the real replicas, in the order of the catalogue's
+/// variants; `demand` is that of the whole run.
 #[must_use]
 pub fn deployments(
     catalogue: &Catalogue,
-    priors: &[ReplicaModel],
+    laws: &[ReplicaModel],
     demand: &[StreamDemand],
 ) -> Vec<Deployment> {
     let mut models: Vec<&str> = Vec::new();
@@ -70,7 +79,7 @@ pub fn deployments(
     }
     let deployment = |model: &str| {
         let own: Vec<&StreamDemand> = demand.iter().filter(|d| d.model == model).collect();
-        let best = |role| cheapest(catalogue, priors, model, role, &own);
+        let best = |role| cheapest(catalogue, laws, model, role, &own);
         let targets = best(Role::Both).map_or_else(
             || {
                 [best(Role::Prefill), best(Role::Decode)]
@@ -91,7 +100,7 @@ pub fn deployments(
 /// The variant of this role that serves the demand cheapest; one that can meet all SLOs goes before one that cannot.
 fn cheapest(
     catalogue: &Catalogue,
-    priors: &[ReplicaModel],
+    laws: &[ReplicaModel],
     model: &str,
     role: Role,
     demand: &[&StreamDemand],
@@ -100,7 +109,7 @@ fn cheapest(
     variants
         .filter(|(_, v)| v.model == model && v.role == role)
         .map(|(i, v)| {
-            let (feasible, target) = target(catalogue, i, v, &priors[i], demand);
+            let (feasible, target) = target(catalogue, i, v, &laws[i], demand);
             let cost = target.load * catalogue.price_per_replica(v).get();
             (!feasible, cost, target)
         })
@@ -109,15 +118,16 @@ fn cheapest(
 }
 
 /// How many replicas of a variant the demand fills, and whether it can meet all SLOs at all.
-fn target(
+pub(super) fn target(
     catalogue: &Catalogue,
     ordinal: usize,
     variant: &Variant,
-    prior: &ReplicaModel,
+    law: &ReplicaModel,
     demand: &[&StreamDemand],
 ) -> (bool, Target) {
-    let engine = ContinuousBatching::new(*prior, variant.role);
+    let engine = ContinuousBatching::new(*law, variant.role);
     let (mut feasible, mut load, mut requests) = (true, 0.0, 0.0);
+    let mut ratios: (f64, f64) = (0.0, 0.0);
     for d in demand {
         let slo = slo_of(catalogue, d, variant.role);
         let conditions = Conditions {
@@ -131,6 +141,8 @@ fn target(
             feasible = false;
             rate = (engine.stability_limit(&d.shape) * FILL).max(1e-6);
         }
+        let ratio = |share: f64| worst_ratio(&engine, &conditions, rate * share);
+        ratios = (ratios.0.max(ratio(BUSY)), ratios.1.max(ratio(CALM)));
         let outcome = engine.predict(&conditions.load(rate));
         load += d.rate / rate;
         requests += d.rate / rate * outcome.stable().map_or(1.0, |p| p.concurrency);
@@ -143,6 +155,7 @@ fn target(
         name: variant.name.clone(),
         role: variant.role,
         load,
+        ratios,
         concurrency: if load > 0.0 {
             (requests / load).max(1.0)
         } else {
@@ -152,6 +165,19 @@ fn target(
         max,
     };
     (feasible, target)
+}
+
+/// P90 of TTFT and of ITL over their bounds for the P90 input, the worse of the two; 0 without a bound.
+fn worst_ratio(engine: &ContinuousBatching, conditions: &Conditions<'_>, rate: f64) -> f64 {
+    let outcome = engine.predict(&conditions.load(rate));
+    let Some(p) = outcome.stable() else {
+        return 0.0;
+    };
+    let input = conditions.shape.input_quantile(0.9);
+    let slo = conditions.slo;
+    let ttft = slo.ttft.map(|b| p.ttft.quantile(0.9) / b.limit_for(input));
+    let itl = slo.itl.map(|b| p.itl.quantile(0.9) / b.limit_for(input));
+    ttft.into_iter().chain(itl).fold(0.0, f64::max)
 }
 
 /// The part of the class's SLO that a role answers for; batch work has none.

@@ -6,7 +6,8 @@
 //! [`HpaQueueSettings::target_requests`]. Waiting requests alone, the other common metric, are 0 on a healthy fleet: an
 //! HPA on them shrinks until requests queue, waits for new replicas, and starts over; it is there to try.
 //!
-//! Tuned once: the default target is 80 % of the mean number of requests in a replica that is full under the SLO.
+//! Tuned once: the default target is 70 % of the mean number of requests in a replica that is full under the SLO, the
+//! greatest of 60, 70, 80 and 90 % with which every class of the `day` example attains 99 %.
 
 use serde::Deserialize;
 use wva_optimizer::snapshot::{Snapshot, VariantSample};
@@ -19,7 +20,7 @@ use crate::hpa::{Hpa, HpaSpec, Metric};
 /// A metric older than this, seconds, is gone from Prometheus.
 const STALE: f64 = 300.0;
 /// Share of the requests in a full replica that the default target is.
-const TUNED: f64 = 0.8;
+const TUNED: f64 = 0.7;
 
 /// Settings of `hpa-queue`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]

@@ -14,6 +14,11 @@
 //! traffic so far, since P90 latencies are those of long prompts. Several interactive classes: the worst counts. It scales
 //! the variant that serves the traffic cheapest ([`super::deployment`]); of a prefill and decode pair, prefill follows
 //! TTFT and decode TPOT.
+//!
+//! Tuned once: the guide's thresholds suit a GPU whose idle token gap is a small part of its SLO. On one that needs half of
+//! it to read its weights, a calm fleet stays above 0.40 for ever and grows to its limit. So where the latency model says
+//! that a replica that is full (80 % full) under its SLO is above 0.55 (0.40), that ratio is the threshold instead. Of
+//! (80, 50), (90, 70), (90, 80) and (100, 80) % this pair was the cheapest on the examples, at attainments above 99.9 %.
 
 use std::collections::VecDeque;
 
@@ -36,10 +41,10 @@ const WORST: f64 = 2.0;
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KedaSloSettings {
-    /// Ratio of latency to SLO above which replicas are added.
-    pub up_threshold: f64,
-    /// Ratio below which they are removed.
-    pub down_threshold: f64,
+    /// Ratio of latency to SLO above which replicas are added; absent: 0.55, or more where tuned.
+    pub up_threshold: Option<f64>,
+    /// Ratio below which they are removed; absent: 0.40, or more where tuned.
+    pub down_threshold: Option<f64>,
     /// Seconds over which the ratio is averaged.
     pub average_seconds: f64,
 }
@@ -47,28 +52,57 @@ pub struct KedaSloSettings {
 impl Default for KedaSloSettings {
     fn default() -> Self {
         Self {
-            up_threshold: 0.55,
-            down_threshold: 0.40,
+            up_threshold: None,
+            down_threshold: None,
             average_seconds: 45.0,
         }
     }
 }
 
-/// Replicas that the law asks for, given `asked` (asked for now), `ready` and the ratio s.
-#[must_use]
-pub fn desired(settings: &KedaSloSettings, asked: u32, ready: u32, ratio: f64) -> u32 {
-    let n = f64::from(asked);
-    let change = if ratio > settings.up_threshold {
-        let credit = if asked > 0 { f64::from(ready) / n } else { 1.0 };
-        (n * (ratio * credit.min(1.0) / settings.up_threshold - 1.0))
-            .ceil()
-            .max(0.0)
-    } else if ratio < settings.down_threshold {
-        -(n * (1.0 - ratio / settings.down_threshold)).floor()
-    } else {
-        0.0
+/// Ratios of latency to SLO between which nothing changes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Thresholds {
+    /// Replicas are added above.
+    pub up: f64,
+    /// Replicas are removed below.
+    pub down: f64,
+}
+
+impl Thresholds {
+    /// Those of llm-d's guide.
+    pub const GUIDE: Self = Self {
+        up: 0.55,
+        down: 0.40,
     };
-    (n + change).max(0.0) as u32
+
+    fn of(settings: &KedaSloSettings, target: &Target) -> Self {
+        let (busy, calm) = target.ratios;
+        let up = settings.up_threshold.unwrap_or(Self::GUIDE.up.max(busy));
+        let down = settings
+            .down_threshold
+            .unwrap_or(Self::GUIDE.down.max(calm));
+        Self {
+            up,
+            down: down.min(up),
+        }
+    }
+
+    /// Replicas that the law asks for, given `asked` (asked for now), `ready` and the ratio s.
+    #[must_use]
+    pub fn desired(&self, asked: u32, ready: u32, ratio: f64) -> u32 {
+        let n = f64::from(asked);
+        let change = if ratio > self.up {
+            let credit = if asked > 0 { f64::from(ready) / n } else { 1.0 };
+            (n * (ratio * credit.min(1.0) / self.up - 1.0))
+                .ceil()
+                .max(0.0)
+        } else if ratio < self.down {
+            -(n * (1.0 - ratio / self.down)).floor()
+        } else {
+            0.0
+        };
+        (n + change).max(0.0) as u32
+    }
 }
 
 /// The policy.
@@ -162,8 +196,9 @@ impl Policy for KedaSlo {
                     })
                     .max_by(f64::total_cmp);
                 ratios[i].take(now, worst, settings.average_seconds);
+                let thresholds = Thresholds::of(&settings, target);
                 let metric = ratios[i].mean().map(|s| Metric::AverageValue {
-                    total: f64::from(desired(&settings, asked, sample.ready, s)),
+                    total: f64::from(thresholds.desired(asked, sample.ready, s)),
                     target: 1.0,
                 });
                 hpas[i].sync(now, asked, &[metric])

@@ -288,15 +288,21 @@ fn chosen(
         return Err(ScenarioError::Contradiction {
             place: place(origin, second),
             what: format!("policy `{}` is there twice", second.value.name()),
-            remedy: "remove one: results are told apart by the policy's name",
+            remedy: "remove one, or give it a label: `{wva: {scale_to_zero: true}, label: wva-to-zero}`",
         });
     }
     let listed: Option<Vec<_>> = written.map(|w| w.into_iter().map(|p| p.value).collect());
     let of_name = |name: &String| {
         let name = name.trim();
-        let listed = listed.iter().flatten().find(|p| p.name() == name).cloned();
-        listed.or_else(|| PolicyChoice::named(name)).ok_or_else(|| {
-            ScenarioError::unknown(Place::file("--policy"), "policy", name, policies::NAMES)
+        let own = listed.iter().flatten().find(|p| p.name() == name).cloned();
+        own.or_else(|| PolicyChoice::named(name)).ok_or_else(|| {
+            let known = listed.iter().flatten().map(PolicyChoice::name);
+            ScenarioError::unknown(
+                Place::file("--policy"),
+                "policy",
+                name,
+                known.chain(policies::NAMES),
+            )
         })
     };
     let policies = if !names.is_empty() {

@@ -1,4 +1,5 @@
-//! Which policies to compare, with their settings: a name, or `{name: {setting: value}}`.
+//! Which policies to compare, with their settings: a name, `{name: {setting: value}}`, or the latter with a label, so that
+//! one policy can be compared with itself: `{wva: {scale_to_zero: true}, label: wva-to-zero}`.
 
 use std::fmt;
 
@@ -11,9 +12,17 @@ use crate::policy::hpa_queue::HpaQueueSettings;
 use crate::policy::keda_slo::KedaSloSettings;
 use crate::policy::static_fleet::StaticSettings;
 
-/// A policy and its settings.
+/// A policy to run, and what to call it in results.
 #[derive(Debug, Clone, PartialEq)]
-pub enum PolicyChoice {
+pub struct PolicyChoice {
+    label: String,
+    /// Which policy, with its settings.
+    pub policy: PolicySettings,
+}
+
+/// A policy with its settings.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PolicySettings {
     /// This project's own cycle.
     Wva(Box<Settings>),
     /// The cheapest constant fleet in hindsight.
@@ -28,26 +37,25 @@ pub enum PolicyChoice {
 pub const NAMES: [&str; 4] = ["wva", "static", "hpa-queue", "keda-slo"];
 
 impl PolicyChoice {
-    /// Its name in files, on the command line and in results.
+    /// Its name on the command line and in results: the label if it has one.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Wva(_) => NAMES[0],
-            Self::Static(_) => NAMES[1],
-            Self::HpaQueue(_) => NAMES[2],
-            Self::KedaSlo(_) => NAMES[3],
-        }
+    pub fn name(&self) -> &str {
+        &self.label
     }
 
     /// The policy of this name with its default settings.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "wva" => Self::Wva(Box::default()),
-            "static" => Self::Static(StaticSettings::default()),
-            "hpa-queue" => Self::HpaQueue(HpaQueueSettings::default()),
-            "keda-slo" => Self::KedaSlo(KedaSloSettings::default()),
+        let policy = match name {
+            "wva" => PolicySettings::Wva(Box::default()),
+            "static" => PolicySettings::Static(StaticSettings::default()),
+            "hpa-queue" => PolicySettings::HpaQueue(HpaQueueSettings::default()),
+            "keda-slo" => PolicySettings::KedaSlo(KedaSloSettings::default()),
             _ => return None,
+        };
+        Some(Self {
+            label: name.to_owned(),
+            policy,
         })
     }
 }
@@ -72,22 +80,32 @@ impl<'de> Visitor<'de> for ChoiceVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PolicyChoice, A::Error> {
-        let name: String = map
-            .next_key()?
-            .ok_or_else(|| de::Error::custom("a policy needs a name"))?;
-        let choice = match name.as_str() {
-            "wva" => PolicyChoice::Wva(map.next_value()?),
-            "static" => PolicyChoice::Static(map.next_value()?),
-            "hpa-queue" => PolicyChoice::HpaQueue(map.next_value()?),
-            "keda-slo" => PolicyChoice::KedaSlo(map.next_value()?),
-            _ => return Err(unknown(&name)),
-        };
-        match map.next_key::<String>()? {
-            Some(second) => Err(de::Error::custom(format!(
-                "`{name}` and `{second}` are two policies: begin each with its own dash"
-            ))),
-            None => Ok(choice),
+        let (mut chosen, mut label): (Option<(String, PolicySettings)>, Option<String>) =
+            (None, None);
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "label" {
+                label = Some(map.next_value()?);
+                continue;
+            }
+            if let Some((first, _)) = &chosen {
+                return Err(de::Error::custom(format!(
+                    "`{first}` and `{key}` are two policies: begin each with its own dash"
+                )));
+            }
+            let policy = match key.as_str() {
+                "wva" => PolicySettings::Wva(map.next_value()?),
+                "static" => PolicySettings::Static(map.next_value()?),
+                "hpa-queue" => PolicySettings::HpaQueue(map.next_value()?),
+                "keda-slo" => PolicySettings::KedaSlo(map.next_value()?),
+                _ => return Err(unknown(&key)),
+            };
+            chosen = Some((key, policy));
         }
+        let (name, policy) = chosen.ok_or_else(|| de::Error::custom("a policy needs a name"))?;
+        Ok(PolicyChoice {
+            label: label.filter(|l| !l.is_empty()).unwrap_or(name),
+            policy,
+        })
     }
 }
 

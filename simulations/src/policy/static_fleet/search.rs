@@ -9,6 +9,8 @@
 //! 2. *Trimmed*: each variant of the best fleet is reduced as far as the others allow.
 //! 3. *Mixed*: replicas of one variant are traded for as many of another as stay cheaper.
 //!
+//! Where no pure fleet is accepted, the search begins at all that there are devices for.
+//!
 //! Enumerating all mixes in order of price would prove optimality, at hundreds of simulations more.
 
 use std::collections::BTreeMap;
@@ -45,6 +47,8 @@ pub struct Found {
 /// A search in progress.
 pub(super) struct Search<'a> {
     pub candidates: &'a [Candidate],
+    /// Whether there are devices for a fleet.
+    pub fits: &'a dyn Fn(&[u32]) -> bool,
     /// Whether a fleet attains: a simulation.
     pub accepts: &'a (dyn Fn(&[u32]) -> bool + Sync),
     /// Most simulations.
@@ -58,11 +62,13 @@ pub(super) struct Search<'a> {
 impl<'a> Search<'a> {
     pub fn new(
         candidates: &'a [Candidate],
+        fits: &'a dyn Fn(&[u32]) -> bool,
         accepts: &'a (dyn Fn(&[u32]) -> bool + Sync),
         most: u32,
     ) -> Self {
         Self {
             candidates,
+            fits,
             accepts,
             most,
             verdicts: BTreeMap::new(),
@@ -81,24 +87,36 @@ impl<'a> Search<'a> {
         for way in &ways {
             self.scale(way);
         }
+        let everything = self.everything(&ways);
+        if self.best.is_none() && self.judge(std::slice::from_ref(&everything)) == Some(vec![true])
+        {
+            self.best = Some((self.price(&everything), everything.clone()));
+        }
         for _ in 0..2 {
             self.trim();
             self.mix();
         }
-        let most = || {
-            ways.first()
-                .map_or_else(Vec::new, |w| self.fleet(w, f64::MAX))
-        };
-        let (replicas, accepted) = match &self.best {
-            Some((_, fleet)) => (fleet.clone(), true),
-            None => (most(), false),
-        };
+        let accepted = self.best.is_some();
+        let replicas = self.best.take().map_or(everything, |(_, fleet)| fleet);
         Found {
             replicas,
             accepted,
             simulations: self.simulations,
             cut_short: self.cut_short,
         }
+    }
+
+    /// All that there are devices for, in the order of the ways.
+    fn everything(&self, ways: &[&Way]) -> Vec<u32> {
+        let mut fleet: Vec<u32> = self.candidates.iter().map(|c| c.min).collect();
+        for &(v, _) in ways.iter().copied().flatten() {
+            let most = (fleet[v]..=self.candidates[v].max).rev();
+            let fitting = most
+                .map(|n| replaced(&fleet, v, n))
+                .find(|f| (self.fits)(f));
+            fleet = fitting.unwrap_or(fleet);
+        }
+        fleet
     }
 
     /// The least multiple of a way that is accepted, in steps of one replica of its largest part.
@@ -232,11 +250,11 @@ impl<'a> Search<'a> {
         Some(fleets.iter().map(|f| self.known(f) == Some(true)).collect())
     }
 
-    /// What follows for a fleet from work conservation and from the fleets simulated so far.
+    /// What follows for a fleet from its devices, from work conservation and from the fleets simulated so far.
     fn known(&self, fleet: &[u32]) -> Option<bool> {
         let parts = fleet.iter().zip(self.candidates);
         let work: f64 = parts.map(|(&n, c)| f64::from(n) * c.work).sum();
-        if work < 1.0 {
+        if work < 1.0 || !(self.fits)(fleet) {
             return Some(false);
         }
         let covers = |a: &[u32], b: &[u32]| a.iter().zip(b).all(|(x, y)| x >= y);
@@ -305,7 +323,7 @@ mod tests {
         let ways: Vec<Way> = (0..prices.len())
             .map(|v| vec![(v, demand / capacities[v] * 1.25)])
             .collect();
-        Search::new(&candidates, &accepts, most).run(&ways)
+        Search::new(&candidates, &|_| true, &accepts, most).run(&ways)
     }
 
     #[test]
@@ -335,7 +353,8 @@ mod tests {
         });
         // Needs 5 prefill and 8 decode replicas; the estimate has the proportion wrong.
         let accepts = |f: &[u32]| f[0] >= 5 && f[1] >= 8;
-        let found = Search::new(&candidates, &accepts, 100).run(&[vec![(0, 4.0), (1, 4.0)]]);
+        let found =
+            Search::new(&candidates, &|_| true, &accepts, 100).run(&[vec![(0, 4.0), (1, 4.0)]]);
         assert_eq!(found.replicas, [5, 8]);
     }
 
