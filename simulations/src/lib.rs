@@ -7,6 +7,7 @@ pub mod histogram;
 pub mod hpa;
 pub mod policy;
 pub mod replica;
+pub mod report;
 pub mod request;
 pub mod result;
 pub mod run;
