@@ -165,7 +165,11 @@ impl<'a> Plot<'a> {
         for (i, end) in self.ends.iter().enumerate() {
             let (x0, x1) = (self.x(start), self.x(*end));
             start = *end;
-            let bounds = lower.get(i).copied().flatten().zip(upper.get(i).copied().flatten());
+            let bounds = lower
+                .get(i)
+                .copied()
+                .flatten()
+                .zip(upper.get(i).copied().flatten());
             match bounds.filter(|(l, u)| u > l) {
                 Some((l, u)) => run.push((x0, x1, self.y(&scale, l), self.y(&scale, u))),
                 None => close(&mut path, &mut run),
@@ -177,7 +181,9 @@ impl<'a> Plot<'a> {
 
     /// A line through the middles of the intervals, broken where there is no value.
     pub(super) fn line(&mut self, side: Side, values: &Values, look: Look) {
-        let Some(scale) = self.scale(side) else { return };
+        let Some(scale) = self.scale(side) else {
+            return;
+        };
         let mut path = String::new();
         let (mut start, mut pen_down) = (0.0, false);
         for (end, value) in self.ends.iter().zip(values) {
@@ -201,7 +207,9 @@ impl<'a> Plot<'a> {
 
     /// A stepped line, broken where there is no value.
     pub(super) fn steps(&mut self, side: Side, values: &Values, look: Look) {
-        let Some(scale) = self.scale(side) else { return };
+        let Some(scale) = self.scale(side) else {
+            return;
+        };
         let mut path = String::new();
         let (mut start, mut last) = (0.0, None);
         for (end, value) in self.ends.iter().zip(values) {
@@ -251,7 +259,9 @@ impl<'a> Plot<'a> {
         look: Look,
         always: bool,
     ) {
-        let Some(scale) = self.scale(side) else { return };
+        let Some(scale) = self.scale(side) else {
+            return;
+        };
         let numbers: Vec<Value> = values.iter().map(|v| short(*v)).collect();
         self.chart.hover.push(json!({
             "n": text, "u": scale.unit().code(), "c": look.class(), "z": always, "v": numbers,

@@ -240,7 +240,10 @@ pub(super) fn overlays(report: &Report<'_>, series: &[Series]) -> Overlays {
         "$/h",
         Unit::Dollars,
         (end, &longest.ends),
-        &series.iter().map(|s| s.cost_rate.clone()).collect::<Vec<_>>(),
+        &series
+            .iter()
+            .map(|s| s.cost_rate.clone())
+            .collect::<Vec<_>>(),
     );
     let missed = overlay(
         report,
@@ -264,8 +267,7 @@ fn overlay(
     values: &[Values],
 ) -> Chart {
     let scale = Scale::from_zero(values.iter().flatten().flatten().copied(), unit);
-    let mut plot =
-        Plot::new(title, 180.0, end, ends).axis(Side::Left, Some(scale), words);
+    let mut plot = Plot::new(title, 180.0, end, ends).axis(Side::Left, Some(scale), words);
     for (i, (run, values)) in report.runs.iter().zip(values).enumerate() {
         let look = Look {
             colour: i,

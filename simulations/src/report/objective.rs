@@ -68,7 +68,10 @@ pub(super) fn measured(summary: &LatencySummary, statistic: Statistic) -> Option
                 (0.95, summary.p95),
                 (0.99, summary.p99),
             ];
-            known.iter().find(|(k, _)| (k - q).abs() < 1e-9).map(|k| k.1)
+            known
+                .iter()
+                .find(|(k, _)| (k - q).abs() < 1e-9)
+                .map(|k| k.1)
         }
     }
 }

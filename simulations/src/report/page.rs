@@ -111,7 +111,10 @@ fn page(content: &str, values: impl Serialize) -> String {
 
 /// Points per line that keep the page small.
 fn points(report: &Report<'_>) -> usize {
-    let lines = report.runs.iter().map(|r| 3 + 4 * r.variants.len() + 6 * r.classes.len());
+    let lines = report
+        .runs
+        .iter()
+        .map(|r| 3 + 4 * r.variants.len() + 6 * r.classes.len());
     let lines: usize = lines.sum();
     (PAGE_POINTS / lines.max(1)).clamp(40, MOST_POINTS)
 }
@@ -126,7 +129,10 @@ fn subtitle(report: &Report<'_>) -> String {
     };
     let requests = count(first.requests);
     let length = duration(first.duration_s);
-    format!("{length} simulated · {requests} requests · {policies} · seed {}", first.seed)
+    format!(
+        "{length} simulated · {requests} requests · {policies} · seed {}",
+        first.seed
+    )
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -183,11 +189,9 @@ impl Facts {
             role: format!("{:?}", v.role).to_lowercase(),
             price: format!("{}/h", dollars(catalogue.price_per_replica(v).get())),
             start_up: duration(v.start_up.get()),
-            range: v
-                .max_replicas
-                .map_or(format!("≥ {}", v.min_replicas), |m| {
-                    format!("{} to {m}", v.min_replicas)
-                }),
+            range: v.max_replicas.map_or(format!("≥ {}", v.min_replicas), |m| {
+                format!("{} to {m}", v.min_replicas)
+            }),
         });
         let classes = catalogue.classes.iter().map(|c| ClassFact {
             name: c.name.clone(),

@@ -95,7 +95,9 @@ pub(super) fn plan(report: &PlanReport<'_>) -> PlanContext {
     let sentence = if feasible {
         format!("{words} serve everything within its objectives for {cost}.")
     } else {
-        format!("No mix serves everything: the best one, {words} for {cost}, leaves demand unserved.")
+        format!(
+            "No mix serves everything: the best one, {words} for {cost}, leaves demand unserved."
+        )
     };
     let gap = plan.gap();
     let detail = if gap < 5e-4 {
@@ -140,7 +142,11 @@ fn loads(report: &PlanReport<'_>) -> Vec<f64> {
 
 fn replicas(report: &PlanReport<'_>) -> Vec<Replicas> {
     let (catalogue, plan) = (report.input.catalogue, &report.planned.plan);
-    let variants = catalogue.variants.iter().zip(&plan.replicas).zip(loads(report));
+    let variants = catalogue
+        .variants
+        .iter()
+        .zip(&plan.replicas)
+        .zip(loads(report));
     let row = |(i, ((v, &n), load)): (usize, ((&wva_models::variant::Variant, &u32), f64))| {
         let price = catalogue.price_per_replica(v).get();
         let cost = price * f64::from(n);
@@ -177,7 +183,9 @@ fn demands(report: &PlanReport<'_>) -> Vec<Demand> {
             share: percent(share),
             bar: per_cent(share),
             colour: colour(report, route.variants.first()),
-            capacity: joined(&route.capacities, |c| format!("{} req/s", digits(c.rate(), 3))),
+            capacity: joined(&route.capacities, |c| {
+                format!("{} req/s", digits(c.rate(), 3))
+            }),
             binding: joined(&route.capacities, |c| c.binding().to_string()),
         });
         Demand {
@@ -214,10 +222,17 @@ fn limits(report: &PlanReport<'_>) -> Vec<Limit> {
         let replicas = |v: usize| plan.replicas.get(v).copied().map_or(0.0, f64::from);
         let flow = |r: usize| {
             let share = plan.shares.get(r).copied().unwrap_or(0.0);
-            let demand = problem.routes.get(r).and_then(|r| problem.demands.get(r.demand));
+            let demand = problem
+                .routes
+                .get(r)
+                .and_then(|r| problem.demands.get(r.demand));
             share * demand.map_or(0.0, |d| d.rate)
         };
-        let used = l.replicas.iter().map(|(v, k)| k * replicas(*v)).sum::<f64>()
+        let used = l
+            .replicas
+            .iter()
+            .map(|(v, k)| k * replicas(*v))
+            .sum::<f64>()
             + l.flows.iter().map(|(r, k)| k * flow(*r)).sum::<f64>();
         // What is left would not hold one more of anything.
         let least = l.replicas.iter().map(|r| r.1).filter(|k| *k > 0.0);
@@ -241,7 +256,9 @@ fn alternative(a: &Alternative, cost: f64) -> Other {
         label: a.label.clone(),
         cost: a
             .cost_per_hour_usd
-            .map_or("cannot serve everything".to_owned(), |c| format!("{}/h", dollars(c))),
+            .map_or("cannot serve everything".to_owned(), |c| {
+                format!("{}/h", dollars(c))
+            }),
         more: match more.filter(|m| m.is_finite()) {
             Some(m) if m >= 0.0005 => format!("+{}", percent(m)),
             Some(m) if m <= -0.0005 => percent(m),

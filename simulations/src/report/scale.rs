@@ -74,7 +74,11 @@ impl Scale {
         let step = round_step(spread / 4.0);
         let low = ((least - spread * 0.1) / step).floor() * step;
         Self {
-            low: if least >= 0.0 && low < greatest * 0.25 { 0.0 } else { low },
+            low: if least >= 0.0 && low < greatest * 0.25 {
+                0.0
+            } else {
+                low
+            },
             high: ((greatest + spread * 0.1) / step).ceil() * step,
             logarithmic: false,
             unit,
@@ -131,7 +135,10 @@ impl Scale {
 
     /// 1–2–5 values where few decades are shown, then 1–3 and powers of 10, thinned to at most seven.
     fn decades(&self) -> Vec<f64> {
-        let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
+        let (first, last) = (
+            self.low.log10().floor() as i32,
+            self.high.log10().ceil() as i32,
+        );
         let leads: &[f64] = match last - first {
             ..=2 => &[1.0, 2.0, 5.0],
             3 => &[1.0, 3.0],

@@ -91,11 +91,7 @@ pub(super) fn section(report: &Report<'_>, index: usize, series: &Series) -> Sec
             .first()
             .map_or(String::new(), |s| super::figures::duration(*s)),
         variants: run.variants.iter().enumerate().map(variant).collect(),
-        classes: run
-            .classes
-            .iter()
-            .map(|c| class(report, c))
-            .collect(),
+        classes: run.classes.iter().map(|c| class(report, c)).collect(),
         decisions: decisions::decisions(run),
         hover,
     }
@@ -144,10 +140,8 @@ fn variant((i, v): (usize, &VariantResult)) -> Variant {
 fn class(report: &Report<'_>, c: &ClassResult) -> Class {
     let row = |what, summary: Option<LatencySummary>| {
         let values = summary.map(|s| [s.mean, s.p50, s.p90, s.p95, s.p99]);
-        let texts = values.map_or_else(
-            || vec![NONE.to_owned(); 5],
-            |all| all.map(latency).to_vec(),
-        );
+        let texts =
+            values.map_or_else(|| vec![NONE.to_owned(); 5], |all| all.map(latency).to_vec());
         Percentiles { what, cells: texts }
     };
     Class {

@@ -61,9 +61,7 @@ impl Series {
             variants: (0..run.variants.len())
                 .map(|v| variant(&groups, v))
                 .collect(),
-            classes: (0..run.classes.len())
-                .map(|c| class(&groups, c))
-                .collect(),
+            classes: (0..run.classes.len()).map(|c| class(&groups, c)).collect(),
             spent: spent(&ends, &cost_rate),
             cost_rate,
             ends,
@@ -137,7 +135,9 @@ fn variant(groups: &[&[&TimelinePoint]], v: usize) -> VariantSeries {
     let points: Vec<Option<VariantPoint>> = groups.iter().map(fullest).collect();
     let of = |state: fn(&VariantPoint) -> u32| -> Values {
         let values = points.iter();
-        values.map(|p| p.as_ref().map(|p| f64::from(state(p)))).collect()
+        values
+            .map(|p| p.as_ref().map(|p| f64::from(state(p))))
+            .collect()
     };
     VariantSeries {
         desired: of(|p| p.desired),

@@ -45,14 +45,27 @@ fn replicas(run: &RunResult, series: &Series) -> Chart {
     let rates = demand.iter().flatten().copied();
     let mut plot = Plot::new("Replicas and demand", 240.0, series.end, &series.ends)
         .wide()
-        .axis(Side::Left, Some(Scale::from_zero(values, Unit::Number)), "replicas")
-        .axis(Side::Right, Some(Scale::from_zero(rates, Unit::Number)), "requests/s");
+        .axis(
+            Side::Left,
+            Some(Scale::from_zero(values, Unit::Number)),
+            "replicas",
+        )
+        .axis(
+            Side::Right,
+            Some(Scale::from_zero(rates, Unit::Number)),
+            "requests/s",
+        );
     stack(&mut plot, run, series);
     let asked = line(Look::INK, "thin");
     plot.steps(Side::Left, &desired, asked);
     plot.legend("asked for", asked);
     plot.hover(Side::Left, "asked for", &desired, asked, true);
-    plot.named_line(Side::Right, "demand (right)", &demand, line(Look::INK, "dotted"));
+    plot.named_line(
+        Side::Right,
+        "demand (right)",
+        &demand,
+        line(Look::INK, "dotted"),
+    );
     plot.finish()
 }
 
@@ -75,7 +88,10 @@ fn stack(plot: &mut Plot<'_>, run: &RunResult, series: &Series) {
         plot.legend(&variant.variant, line(i, "ready"));
     }
     for (texture, words, state) in STATES.into_iter().skip(1) {
-        let mut values = series.variants.iter().flat_map(|v| state(v).iter().flatten());
+        let mut values = series
+            .variants
+            .iter()
+            .flat_map(|v| state(v).iter().flatten());
         if values.any(|v| *v > 0.0) {
             plot.legend(words, line(Look::INK, texture));
         }
@@ -101,11 +117,8 @@ fn latencies(
         let all = p50.iter().chain(p99).flatten().copied();
         let scale = Scale::logarithmic(all.chain(at), Unit::Latency)
             .filter(|_| p50.iter().chain(p99).any(Option::is_some));
-        let mut plot = Plot::new(title, 160.0, series.end, &series.ends).axis(
-            Side::Left,
-            scale,
-            "log scale",
-        );
+        let mut plot =
+            Plot::new(title, 160.0, series.end, &series.ends).axis(Side::Left, scale, "log scale");
         plot.named_line(Side::Left, "p99", p99, line(1, "line"));
         plot.named_line(Side::Left, "p50", p50, line(0, "line"));
         if let (Some(bound), Some(at)) = (bound, at) {
@@ -159,13 +172,23 @@ fn cost(series: &Series) -> Chart {
     plot.steps(Side::Left, &series.cost_rate, line(0, "line"));
     plot.legend("per hour", line(0, "line"));
     plot.hover(Side::Left, "per hour", &series.cost_rate, rate, true);
-    plot.named_line(Side::Right, "so far (right)", &series.spent, line(1, "line"));
+    plot.named_line(
+        Side::Right,
+        "so far (right)",
+        &series.spent,
+        line(1, "line"),
+    );
     plot.finish()
 }
 
 /// Requests that waited at the gateway, where any did.
 fn held(run: &RunResult, series: &Series) -> Option<Chart> {
-    let all = || series.classes.iter().flat_map(|c| c.held.iter().flatten().copied());
+    let all = || {
+        series
+            .classes
+            .iter()
+            .flat_map(|c| c.held.iter().flatten().copied())
+    };
     if !all().any(|v| v > 0.0) {
         return None;
     }
