@@ -29,6 +29,7 @@ fn input(catalogue: &Catalogue, rate: f64, stock: u32) -> PlanInput<'_> {
             rate,
             shape: RequestShape::fixed(800.0, 200.0).expect("a valid shape"),
             dispersion: 1.0,
+            capacity_factor: 1.0,
         }],
         stock: BTreeMap::from([("L4".to_owned(), stock)]),
         settings: PlannerSettings {
