@@ -114,7 +114,7 @@ pub fn limit_prices(
             limit,
             more,
             saves: plan.cost - then.cost,
-            serves: unmet(problem, plan) - unmet(problem, &then),
+            serves: unmet_rate(problem, plan) - unmet_rate(problem, &then),
         });
     }
     found.sort_by(|a, b| (b.serves.total_cmp(&a.serves)).then(b.saves.total_cmp(&a.saves)));
@@ -150,7 +150,8 @@ fn loads(problem: &Problem, plan: &Plan) -> Vec<f64> {
 }
 
 /// Requests/s that a plan leaves unmet.
-fn unmet(problem: &Problem, plan: &Plan) -> f64 {
+#[must_use]
+pub fn unmet_rate(problem: &Problem, plan: &Plan) -> f64 {
     let demands = problem.demands.iter().zip(&plan.unmet);
     demands.map(|(d, u)| d.rate * u).sum()
 }

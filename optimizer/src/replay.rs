@@ -109,6 +109,79 @@ fn line(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain data with string keys serialises")
 }
 
+/// A bundle being read: the autoscaler of its header, then its cycles, each with its line number.
+pub struct Bundle<R> {
+    /// What took the decisions.
+    pub autoscaler: Autoscaler,
+    origin: String,
+    lines: std::iter::Enumerate<std::io::Lines<R>>,
+}
+
+impl<R: BufRead> Bundle<R> {
+    /// Reads the header; `origin` is the input's name in errors.
+    ///
+    /// # Errors
+    /// [`ReplayError`] when the first line is not the header of a bundle.
+    pub fn open(input: R, origin: &str) -> Result<Self, ReplayError> {
+        let mut lines = input.lines().enumerate();
+        let bad = |message: String| bad_line(origin, 1, "header", message);
+        let (_, first) = lines
+            .next()
+            .ok_or_else(|| bad("the file is empty".into()))?;
+        let first = first.map_err(|source| unreadable(origin, source))?;
+        let header: Header = serde_json::from_str(&first).map_err(|e| bad(e.to_string()))?;
+        if header.schema != BUNDLE_SCHEMA {
+            return Err(bad(format!(
+                "schema {}, expected {BUNDLE_SCHEMA}",
+                header.schema
+            )));
+        }
+        let autoscaler = Autoscaler {
+            catalogue: Catalogue::parse(&header.catalogue_yaml, origin)?,
+            settings: header.settings,
+        };
+        Ok(Self {
+            autoscaler,
+            origin: origin.to_owned(),
+            lines,
+        })
+    }
+}
+
+impl<R: BufRead> Iterator for Bundle<R> {
+    type Item = Result<(usize, Recorded), ReplayError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (i, text) = self.lines.next()?;
+            let text = match text {
+                Ok(text) if text.trim().is_empty() => continue,
+                Ok(text) => text,
+                Err(source) => return Some(Err(unreadable(&self.origin, source))),
+            };
+            let cycle = serde_json::from_str(&text);
+            let cycle = cycle.map_err(|e| bad_line(&self.origin, i + 1, "cycle", e.to_string()));
+            return Some(cycle.map(|c| (i + 1, c)));
+        }
+    }
+}
+
+fn bad_line(origin: &str, line: usize, what: &'static str, message: String) -> ReplayError {
+    ReplayError::Line {
+        origin: origin.to_owned(),
+        line,
+        what,
+        message,
+    }
+}
+
+fn unreadable(origin: &str, source: std::io::Error) -> ReplayError {
+    ReplayError::Read {
+        origin: origin.to_owned(),
+        source,
+    }
+}
+
 /// Runs the recorded snapshots through the autoscaler again. `each` sees every cycle as it comes out.
 ///
 /// # Errors
@@ -118,53 +191,21 @@ pub fn replay(
     origin: &str,
     mut each: impl FnMut(&Snapshot, &Cycle),
 ) -> Result<Replayed, ReplayError> {
-    let mut lines = input.lines().enumerate();
-    let bad = |line: usize, what, message: String| ReplayError::Line {
-        origin: origin.to_owned(),
-        line,
-        what,
-        message,
-    };
-    let read = |source| ReplayError::Read {
-        origin: origin.to_owned(),
-        source,
-    };
-    let (_, first) = lines
-        .next()
-        .ok_or_else(|| bad(1, "header", "the file is empty".into()))?;
-    let header: Header =
-        serde_json::from_str(&first.map_err(read)?).map_err(|e| bad(1, "header", e.to_string()))?;
-    if header.schema != BUNDLE_SCHEMA {
-        return Err(bad(
-            1,
-            "header",
-            format!("schema {}, expected {BUNDLE_SCHEMA}", header.schema),
-        ));
-    }
-    let catalogue = Catalogue::parse(&header.catalogue_yaml, origin)?;
-    let autoscaler = Autoscaler {
-        catalogue,
-        settings: header.settings,
-    };
+    let mut bundle = Bundle::open(input, origin)?;
     let mut state = State::default();
     let mut outcome = Replayed {
         cycles: 0,
         identical: true,
         first_difference: None,
     };
-    for (i, text) in lines {
-        let text = text.map_err(read)?;
-        if text.trim().is_empty() {
-            continue;
-        }
-        let recorded: Recorded =
-            serde_json::from_str(&text).map_err(|e| bad(i + 1, "cycle", e.to_string()))?;
-        let (next, cycle) = step(&autoscaler, &recorded.snapshot, state);
-        state = next;
+    while let Some(next) = bundle.next() {
+        let (line, recorded) = next?;
+        let (after, cycle) = step(&bundle.autoscaler, &recorded.snapshot, state);
+        state = after;
         outcome.cycles += 1;
         if outcome.identical && cycle != recorded.cycle {
             outcome.identical = false;
-            outcome.first_difference = Some(difference(i + 1, &recorded, &cycle));
+            outcome.first_difference = Some(difference(line, &recorded, &cycle));
         }
         each(&recorded.snapshot, &cycle);
     }

@@ -100,13 +100,7 @@ pub struct Cycle {
 pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (State, Cycle) {
     observe(autoscaler, snapshot, &mut state);
     let demand = demand::of(autoscaler, snapshot, &state);
-    let input = PlanInput {
-        catalogue: &autoscaler.catalogue,
-        beliefs: beliefs::of(autoscaler, snapshot, &state),
-        workloads: demand.workloads.clone(),
-        stock: stock(autoscaler, snapshot),
-        settings: autoscaler.settings.planner.clone(),
-    };
+    let input = question(autoscaler, snapshot, &state, &demand);
     let planned = plan(&input, &mut state.capacities);
     let mut cycle = Cycle {
         batch_limits: batch_limits(&input),
@@ -124,6 +118,33 @@ pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (
         planned.as_ref().ok(),
     );
     (state, cycle)
+}
+
+/// What the cycle at `snapshot.at` plans for, given the state before it: for those who ask why, and what else.
+#[must_use]
+pub fn plan_input<'a>(
+    autoscaler: &'a Autoscaler,
+    snapshot: &Snapshot,
+    mut state: State,
+) -> PlanInput<'a> {
+    observe(autoscaler, snapshot, &mut state);
+    let demand = demand::of(autoscaler, snapshot, &state);
+    question(autoscaler, snapshot, &state, &demand)
+}
+
+fn question<'a>(
+    autoscaler: &'a Autoscaler,
+    snapshot: &Snapshot,
+    state: &State,
+    demand: &demand::Demand,
+) -> PlanInput<'a> {
+    PlanInput {
+        catalogue: &autoscaler.catalogue,
+        beliefs: beliefs::of(autoscaler, snapshot, state),
+        workloads: demand.workloads.clone(),
+        stock: stock(autoscaler, snapshot),
+        settings: autoscaler.settings.planner.clone(),
+    }
 }
 
 fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {

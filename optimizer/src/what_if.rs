@@ -1,16 +1,18 @@
-//! What if: the runner-up mixes behind a plan, and what a looser bound or one more device would save.
+//! What if: the runner-up mixes behind a plan, and what looser latency bounds would save. What limits on replicas are
+//! worth is in [`crate::prices`].
 //!
 //! Every answer comes from running the real planner or solver on a changed copy of its input. Dual values of the linear
 //! relaxation would be cheaper, but they price a fractional fleet, and a fleet changes in whole replicas: they promise
 //! savings that nobody can buy.
 
 use wva_models::capacity::Binding;
-use wva_models::service_class::{Bound, Promise, Slo};
+use wva_models::service_class::{Bound, Promise, ServiceClass, Slo};
 use wva_models::units::Seconds;
 
 use crate::plan::Plan;
 use crate::planner::{CapacityTable, PlanInput, Planned, plan};
-use crate::problem::{Problem, ProblemError};
+use crate::prices::unmet_rate;
+use crate::problem::ProblemError;
 use crate::solve::{SolveSettings, solve};
 
 /// The best plan that does without a variant that the plan uses.
@@ -22,49 +24,21 @@ pub struct Alternative {
     pub plan: Plan,
 }
 
-/// A change of what is asked for or available.
+/// What a looser latency bound would bring.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Change {
-    /// A latency bound of a class, in seconds.
-    Relax {
-        /// Class name.
-        class: String,
-        /// Which bound.
-        bound: Binding,
-        /// Limit now.
-        from: f64,
-        /// Limit then.
-        to: f64,
-    },
-    /// One more device.
-    Device {
-        /// Accelerator name.
-        accelerator: String,
-        /// Devices now.
-        from: u32,
-    },
-}
-
-/// What a change would bring.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Price {
-    /// The change.
-    pub change: Change,
-    /// Cost now less cost then, $/h; negative where the change makes more demand worth serving.
+pub struct BoundPrice {
+    /// Class name.
+    pub class: String,
+    /// Which bound.
+    pub bound: Binding,
+    /// Its limit now, seconds.
+    pub from: f64,
+    /// Its limit then, seconds.
+    pub to: f64,
+    /// Cost now less cost then, $/h; negative where more demand becomes worth serving.
     pub saves: f64,
     /// Requests per second that are unmet now and served then.
     pub serves: f64,
-}
-
-/// Requests per second that a plan leaves unmet.
-#[must_use]
-pub fn unmet_rate(problem: &Problem, plan: &Plan) -> f64 {
-    problem
-        .demands
-        .iter()
-        .zip(&plan.unmet)
-        .map(|(d, u)| d.rate * u)
-        .sum()
 }
 
 /// For each variant that the plan uses beyond its minimum, the best plan without it: those that serve most first, then
@@ -101,54 +75,39 @@ pub fn alternatives(
     Ok(found)
 }
 
-/// What each bound that limits a used route would save if it were `looser` times as large (1.2: a fifth more), and each
-/// exhausted stock with one more device; the largest gain first. One plan a change.
+/// What each bound that limits a used route would save if it were `looser` times as large (1.2: a fifth more); the
+/// largest gain first. One plan a bound.
 ///
 /// # Errors
 /// None for an input that was planned before; the type follows [`plan`].
-pub fn prices(
+pub fn bound_prices(
     input: &PlanInput<'_>,
     planned: &Planned,
     looser: f64,
-) -> Result<Vec<Price>, ProblemError> {
+) -> Result<Vec<BoundPrice>, ProblemError> {
     let mut found = Vec::new();
-    for (class, binding) in binding_bounds(input, planned) {
+    for (class, bound) in binding_bounds(input, planned) {
         let mut catalogue = input.catalogue.clone();
-        let Some((from, to)) = relax(&mut catalogue.classes, &class, binding, looser) else {
+        let Some((from, to)) = relax(&mut catalogue.classes, &class, bound, looser) else {
             continue;
         };
         let changed = PlanInput {
             catalogue: &catalogue,
             ..input.clone()
         };
-        let change = Change::Relax {
+        let then = plan(&changed, &mut CapacityTable::default())?;
+        found.push(BoundPrice {
             class,
-            bound: binding,
+            bound,
             from,
             to,
-        };
-        found.push(price(change, planned, &changed)?);
-    }
-    for (accelerator, from) in exhausted(input, planned) {
-        let mut changed = input.clone();
-        changed.stock.insert(accelerator.clone(), from + 1);
-        found.push(price(
-            Change::Device { accelerator, from },
-            planned,
-            &changed,
-        )?);
+            saves: planned.plan.cost - then.plan.cost,
+            serves: unmet_rate(&planned.problem, &planned.plan)
+                - unmet_rate(&then.problem, &then.plan),
+        });
     }
     found.sort_by(|a, b| (b.serves.total_cmp(&a.serves)).then(b.saves.total_cmp(&a.saves)));
     Ok(found)
-}
-
-fn price(change: Change, now: &Planned, input: &PlanInput<'_>) -> Result<Price, ProblemError> {
-    let then = plan(input, &mut CapacityTable::default())?;
-    Ok(Price {
-        change,
-        saves: now.plan.cost - then.plan.cost,
-        serves: unmet_rate(&now.problem, &now.plan) - unmet_rate(&then.problem, &then.plan),
-    })
 }
 
 /// (class, bound) pairs that limit some used route, or make an unused one infeasible while demand is unmet; each once.
@@ -176,7 +135,7 @@ fn binding_bounds(input: &PlanInput<'_>, planned: &Planned) -> Vec<(String, Bind
 
 /// Multiplies a bound of a class; its limit before and after. `None` when the class has no such bound.
 fn relax(
-    classes: &mut [wva_models::service_class::ServiceClass],
+    classes: &mut [ServiceClass],
     name: &str,
     binding: Binding,
     looser: f64,
@@ -198,23 +157,4 @@ fn bound_of(slo: &mut Slo, binding: Binding) -> Option<&mut Bound> {
         Binding::E2e => slo.e2e.as_mut(),
         Binding::Stability | Binding::KvCache => None,
     }
-}
-
-/// Accelerators of whose stock too little is left for one more replica of some variant, with their stock.
-fn exhausted(input: &PlanInput<'_>, planned: &Planned) -> Vec<(String, u32)> {
-    let variants = || input.catalogue.variants.iter().zip(&planned.plan.replicas);
-    let full = |name: &str, stock: u32| {
-        let used: u64 = variants()
-            .filter(|(v, _)| v.accelerator == name)
-            .map(|(v, &n)| u64::from(n) * u64::from(v.tensor_parallel))
-            .sum();
-        variants().any(|(v, _)| {
-            v.accelerator == name && used + u64::from(v.tensor_parallel) > u64::from(stock)
-        })
-    };
-    let all = input
-        .stock
-        .iter()
-        .map(|(name, &stock)| (name.clone(), stock));
-    all.filter(|(name, stock)| full(name, *stock)).collect()
 }
