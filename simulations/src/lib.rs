@@ -1,5 +1,6 @@
 //! Discrete-event simulator of LLM model-server fleets, workloads, baselines and reports.
 
+pub mod comparison;
 pub mod event;
 pub mod fault;
 pub mod fleet;

@@ -19,7 +19,7 @@ mod scale;
 mod scatter;
 mod section;
 mod series;
-mod verdict;
+pub mod verdict;
 
 use wva_models::catalogue::Catalogue;
 use wva_optimizer::planner::{PlanInput, Planned};

@@ -11,7 +11,7 @@ const BATCH_TARGET: f64 = 0.99;
 
 /// Share of requests that a class promises to serve within its bounds: the strictest percentile of its SLO; `None` for a
 /// class without any bound, or one that the catalogue does not know.
-pub(super) fn target(catalogue: &Catalogue, class: &str) -> Option<f64> {
+pub fn target(catalogue: &Catalogue, class: &str) -> Option<f64> {
     let known = catalogue.classes.iter().find(|c| c.name == class)?;
     match &known.promise {
         Promise::Interactive(slo) => Some(slo.promised_share()).filter(|t| *t > 0.0),
@@ -20,18 +20,18 @@ pub(super) fn target(catalogue: &Catalogue, class: &str) -> Option<f64> {
 }
 
 /// Whether a class of a run kept its promise; a class without requests or without a promise did.
-pub(super) fn holds(catalogue: &Catalogue, class: &ClassResult) -> bool {
+pub fn holds(catalogue: &Catalogue, class: &ClassResult) -> bool {
     class.requests == 0
         || target(catalogue, &class.class).is_none_or(|t| class.attainment >= t - 1e-12)
 }
 
 /// Whether every class of a run kept its promise.
-pub(super) fn attains(catalogue: &Catalogue, run: &RunResult) -> bool {
+pub fn attains(catalogue: &Catalogue, run: &RunResult) -> bool {
     run.classes.iter().all(|c| holds(catalogue, c))
 }
 
 /// Ordinals of the runs, best first: those that attain by cost, then the others by attainment.
-pub(super) fn ranking(catalogue: &Catalogue, runs: &[RunResult]) -> Vec<usize> {
+pub fn ranking(catalogue: &Catalogue, runs: &[RunResult]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..runs.len()).collect();
     order.sort_by(|&a, &b| {
         let (a, b) = (&runs[a], &runs[b]);
@@ -49,17 +49,17 @@ pub(super) fn ranking(catalogue: &Catalogue, runs: &[RunResult]) -> Vec<usize> {
 
 /// The outcome of a comparison in words.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub(super) struct Verdict {
+pub struct Verdict {
     /// One sentence.
-    pub(super) sentence: String,
+    pub sentence: String,
     /// What else a reader should know at once; may be empty.
-    pub(super) detail: String,
+    pub detail: String,
     /// Whether some policy kept every promise.
-    pub(super) good: bool,
+    pub good: bool,
 }
 
 /// The verdict on `runs`.
-pub(super) fn verdict(catalogue: &Catalogue, runs: &[RunResult]) -> Verdict {
+pub fn verdict(catalogue: &Catalogue, runs: &[RunResult]) -> Verdict {
     let order = ranking(catalogue, runs);
     let Some(&best) = order.first() else {
         return Verdict {
