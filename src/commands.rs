@@ -2,8 +2,11 @@
 
 mod catalogue;
 mod completions;
+mod explain;
 mod plan;
 mod predict;
+mod replay;
+mod simulate;
 
 use clap::Subcommand;
 
@@ -17,6 +20,9 @@ pub enum Command {
     Catalogue(catalogue::CatalogueVerb),
     Predict(predict::Predict),
     Plan(plan::Plan),
+    Simulate(simulate::Simulate),
+    Explain(explain::Explain),
+    Replay(replay::Replay),
     Completions(completions::Completions),
 }
 
@@ -27,6 +33,9 @@ impl Command {
             Self::Catalogue(verb) => verb.run(console),
             Self::Predict(verb) => verb.run(console),
             Self::Plan(verb) => verb.run(console),
+            Self::Simulate(verb) => verb.run(console),
+            Self::Explain(verb) => verb.run(console),
+            Self::Replay(verb) => verb.run(console),
             Self::Completions(verb) => verb.run(console),
         }
     }

@@ -8,6 +8,7 @@ use crate::arguments::{Common, Format};
 use crate::condition::{Condition, Quantity};
 use crate::diagnostic::Diagnostic;
 use crate::failure::{Failure, Verdict};
+use crate::progress::Progress;
 use crate::table::{Table, Tone, paint};
 
 /// What a command found: JSON and YAML follow from the fields, the text for people is written by hand.
@@ -91,6 +92,16 @@ impl Console {
     /// An error on stderr, `--quiet` or not.
     pub fn complain(&self, diagnostic: &Diagnostic) {
         let _ = write!(io::stderr(), "{}", diagnostic.render(self.colour_err));
+    }
+
+    /// A progress bar on stderr where that is a terminal; silent otherwise.
+    pub fn progress(&self, steps: usize, what: &str) -> Progress {
+        Progress::new(steps, what, !self.quiet && io::stderr().is_terminal())
+    }
+
+    /// Whether the answer is text for people.
+    pub fn for_people(&self) -> bool {
+        matches!(self.format, Format::Table | Format::Wide)
     }
 
     /// Exit code 1, with the reasons on stderr, if the condition of `--fail-if` holds for these figures.

@@ -1,7 +1,8 @@
 //! Files that the user names: read whole, and refused with one clear message when they cannot be used.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
 use wva_models::catalogue::names;
@@ -21,11 +22,7 @@ pub struct Input {
 impl Input {
     /// Reads the file at `path`, or stdin for `-`. What it should be is said in words for messages: "a scenario".
     pub fn read(path: &Path, what: &str) -> Result<Self, Failure> {
-        let name = if path == Path::new("-") {
-            "<stdin>".to_owned()
-        } else {
-            path.display().to_string()
-        };
+        let name = name_of(path);
         let bytes = bytes(path).map_err(|e| unreadable(path, what, &e))?;
         tracing::debug!(file = %name, bytes = bytes.len(), "read");
         let text = String::from_utf8(bytes).map_err(|e| not_text(&name, what, &e))?;
@@ -38,6 +35,31 @@ impl Input {
     /// A message that points into this file; line and column count from 1, 0 where they are not known.
     pub fn complaint(&self, message: impl Into<String>, line: usize, column: usize) -> Diagnostic {
         Diagnostic::new(message).at(&self.name, &self.text, line, column)
+    }
+}
+
+/// Opens a file that is too large to be read whole, or stdin for `-`.
+pub fn open(path: &Path, what: &str) -> Result<Box<dyn BufRead>, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let file = File::open(path).and_then(|file| {
+        if path.is_dir() {
+            Err(io::ErrorKind::IsADirectory.into())
+        } else {
+            Ok(file)
+        }
+    });
+    let file = file.map_err(|e| unreadable(path, what, &e))?;
+    Ok(Box::new(BufReader::with_capacity(1 << 18, file)))
+}
+
+/// What a file is called in messages.
+pub fn name_of(path: &Path) -> String {
+    if path == Path::new("-") {
+        "<stdin>".to_owned()
+    } else {
+        path.display().to_string()
     }
 }
 

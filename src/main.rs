@@ -11,6 +11,7 @@ mod diagnostic;
 mod failure;
 mod figures;
 mod input;
+mod progress;
 mod table;
 mod telemetry;
 

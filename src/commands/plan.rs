@@ -1,14 +1,13 @@
 //! `wva plan`: the cheapest fleet for given rates, and what limits it.
 
-mod answer;
+pub mod answer;
 mod file;
 
 use std::path::PathBuf;
 
 use clap::Args;
-use wva_models::catalogue::Catalogue;
 use wva_optimizer::planner::{CapacityTable, PlanInput, plan};
-use wva_optimizer::what_if;
+use wva_optimizer::problem::ProblemError;
 
 use crate::condition::Condition;
 use crate::console::Console;
@@ -16,9 +15,6 @@ use crate::diagnostic::Diagnostic;
 use crate::failure::{Failure, Verdict};
 use crate::input::Input;
 use answer::Answered;
-
-/// How much looser than written a bound is when its price is asked for.
-const LOOSER: f64 = 1.2;
 
 /// Find the cheapest fleet that meets every SLO at given request rates
 #[derive(Debug, Args)]
@@ -62,7 +58,7 @@ impl Plan {
         let condition = condition.transpose()?;
         let input = Input::read(&self.file, "a plan file")?;
         let file = file::read(&input)?;
-        let answer = answer(&file.catalogue, file.input(self.rate_scale))
+        let answer = answer(&file.input(self.rate_scale))
             .map_err(|e| Diagnostic::new(format!("{}: {e}", input.name)))?;
         console.answer(&answer)?;
         let judged = console.judge(condition.as_ref(), &|q| answer.figure(&q.metric));
@@ -74,19 +70,8 @@ impl Plan {
     }
 }
 
-fn answer(
-    catalogue: &Catalogue,
-    input: PlanInput<'_>,
-) -> Result<Answered, wva_optimizer::problem::ProblemError> {
-    let planned = plan(&input, &mut CapacityTable::default())?;
+fn answer(input: &PlanInput<'_>) -> Result<Answered, ProblemError> {
+    let planned = plan(input, &mut CapacityTable::default())?;
     tracing::debug!(rung = ?planned.plan.rung, raised = planned.raised, "planned");
-    let alternatives = what_if::alternatives(&planned, &input.settings.solve)?;
-    let prices = what_if::prices(&input, &planned, LOOSER)?;
-    Ok(Answered::new(
-        catalogue,
-        &input,
-        &planned,
-        &alternatives,
-        &prices,
-    ))
+    Answered::new(input, &planned)
 }

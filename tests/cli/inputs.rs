@@ -3,10 +3,12 @@
 use crate::{FLEET, Folder};
 
 /// Arguments around the file's name of every verb that reads a file first.
-const VERBS: [(&[&str], &[&str]); 4] = [
+const VERBS: [(&[&str], &[&str]); 6] = [
     (&["catalogue", "check"], &[]),
     (&["catalogue", "list"], &[]),
     (&["plan"], &[]),
+    (&["simulate"], &[]),
+    (&["explain"], &[]),
     (
         &["predict"],
         &[
@@ -69,7 +71,7 @@ fn binary_garbage() {
 fn an_empty_file_is_an_empty_catalogue_without_the_variant() {
     let folder = Folder::empty();
     folder.write("empty.yaml", "");
-    let (before, after) = VERBS[3];
+    let (before, after) = VERBS[5];
     let arguments: Vec<&str> = before
         .iter()
         .chain([&"empty.yaml"])

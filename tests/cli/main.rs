@@ -5,6 +5,7 @@ mod completions;
 mod inputs;
 mod plan;
 mod predict;
+mod simulate;
 mod terminal;
 
 use std::fs;

@@ -5,25 +5,35 @@ use wva_models::capacity::{Binding, Capacity};
 use wva_models::catalogue::Catalogue;
 use wva_models::variant::Role;
 use wva_optimizer::planner::{PlanInput, Planned, RouteInfo};
-use wva_optimizer::what_if::{self, Alternative, Change, Price};
+use wva_optimizer::prices::{self, LimitPrice};
+use wva_optimizer::problem::{Problem, ProblemError};
+use wva_optimizer::what_if::{self, Alternative, BoundPrice};
 
 use crate::condition::{Kind, Vocabulary};
 use crate::console::{Answer, Page};
 use crate::figures::{dollars, percent, seconds, short};
 use crate::table::{Table, Tone};
 
+/// How much looser than written a bound is when its price is asked for.
+const LOOSER: f64 = 1.2;
+
 /// A plan with its reasons.
 #[derive(Debug, Serialize)]
 pub struct Answered {
     status: Status,
-    cost_per_hour_usd: f64,
+    /// Price of the fleet.
+    pub cost_per_hour_usd: f64,
     bound_per_hour_usd: f64,
     gap: f64,
     replicas: Vec<Replicas>,
     shares: Vec<Share>,
-    binding: Vec<Limits>,
-    alternatives: Vec<Other>,
-    prices: Vec<Priced>,
+    /// What limits replicas.
+    pub binding: Vec<Limits>,
+    limits: Vec<FleetLimit>,
+    /// Runners-up, best first.
+    pub alternatives: Vec<Other>,
+    /// What changes would bring.
+    pub prices: Vec<Priced>,
     unmet: Vec<Unmet>,
 }
 
@@ -36,7 +46,7 @@ enum Status {
 
 /// Replicas of a variant.
 #[derive(Debug, Serialize)]
-struct Replicas {
+pub struct Replicas {
     model: String,
     variant: String,
     accelerator: String,
@@ -59,28 +69,37 @@ struct Share {
 
 /// What limits a replica of a variant for a class.
 #[derive(Debug, Serialize)]
-struct Limits {
+pub struct Limits {
     model: String,
-    class: String,
+    pub class: String,
     bucket: usize,
-    variant: String,
-    binding: Binding,
-    capacity_rps: f64,
+    pub variant: String,
+    pub binding: Binding,
+    pub capacity_rps: f64,
+}
+
+/// A limit on replicas that has no room for one more.
+#[derive(Debug, Serialize)]
+struct FleetLimit {
+    /// `stock:H100`, `budget`, `max_replicas of …`, `min_replicas of …`.
+    limit: String,
+    used: f64,
+    at_most: f64,
 }
 
 /// The best plan without a variant.
 #[derive(Debug, Serialize)]
-struct Other {
-    without: String,
+pub struct Other {
+    pub without: String,
     cost_per_hour_usd: f64,
-    extra_per_hour_usd: f64,
+    pub extra_per_hour_usd: f64,
     unmet_rps: f64,
     replicas: Vec<Replicas>,
 }
 
 /// What a change would bring.
 #[derive(Debug, Serialize)]
-struct Priced {
+pub struct Priced {
     change: String,
     saves_per_hour_usd: f64,
     serves_rps: f64,
@@ -98,24 +117,22 @@ struct Unmet {
 }
 
 impl Answered {
-    /// Puts names to the planner's ordinals.
-    pub fn new(
-        catalogue: &Catalogue,
-        input: &PlanInput<'_>,
-        planned: &Planned,
-        others: &[Alternative],
-        prices: &[Price],
-    ) -> Self {
-        let plan = &planned.plan;
-        let other = |a: &Alternative| Other {
+    /// Puts names to the planner's ordinals, and asks what else could be done.
+    pub fn new(input: &PlanInput<'_>, planned: &Planned) -> Result<Self, ProblemError> {
+        let (plan, problem, solver) = (&planned.plan, &planned.problem, &input.settings.solve);
+        let catalogue = input.catalogue;
+        let other = |a: Alternative| Other {
             without: catalogue.variants[a.without].name.clone(),
             cost_per_hour_usd: a.plan.cost,
             extra_per_hour_usd: a.plan.cost - plan.cost,
-            unmet_rps: what_if::unmet_rate(&planned.problem, &a.plan),
+            unmet_rps: prices::unmet_rate(problem, &a.plan),
             replicas: replicas(catalogue, &a.plan.replicas),
         };
+        let limits = prices::limit_prices(problem, plan, solver)?;
+        let bounds = what_if::bound_prices(input, planned, LOOSER)?;
+        let bounds = bounds.iter().map(Priced::of_bound);
         let (shares, binding) = shares(input, planned);
-        Self {
+        Ok(Self {
             status: if plan.serves_all() {
                 Status::Feasible
             } else {
@@ -127,10 +144,21 @@ impl Answered {
             replicas: replicas(catalogue, &plan.replicas),
             shares,
             binding,
-            alternatives: others.iter().map(other).collect(),
-            prices: prices.iter().map(Priced::new).collect(),
+            limits: prices::binding(problem, plan)
+                .iter()
+                .map(|b| FleetLimit::new(problem, b))
+                .collect(),
+            alternatives: what_if::alternatives(planned, solver)?
+                .into_iter()
+                .map(other)
+                .collect(),
+            prices: limits
+                .iter()
+                .map(|l| Priced::of_limit(problem, l))
+                .chain(bounds)
+                .collect(),
             unmet: unmet(input, planned),
-        }
+        })
     }
 
     /// Whether everything is served.
@@ -265,21 +293,56 @@ fn infeasible(capacity: &Capacity) -> Option<String> {
     })
 }
 
-impl Priced {
-    fn new(price: &Price) -> Self {
-        let change = match &price.change {
-            Change::Relax {
-                class,
-                bound,
-                from,
-                to,
-            } => format!("{bound} of {class} {} → {}", seconds(*from), seconds(*to)),
-            Change::Device { accelerator, from } => {
-                format!("stock of {accelerator} {from} → {}", from + 1)
+impl FleetLimit {
+    fn new(problem: &Problem, binding: &prices::Binding) -> Self {
+        let name = |v: usize| &problem.variants[v].name;
+        let (limit, used, at_most) = match *binding {
+            prices::Binding::Limit {
+                limit,
+                used,
+                at_most,
+            } => (problem.limits[limit].name.clone(), used, at_most),
+            prices::Binding::Most { variant, replicas } => {
+                let n = f64::from(replicas);
+                (format!("max_replicas of {}", name(variant)), n, n)
             }
+            prices::Binding::Least {
+                variant,
+                replicas,
+                load,
+            } => (
+                format!("min_replicas of {}", name(variant)),
+                load,
+                f64::from(replicas),
+            ),
         };
         Self {
-            change,
+            limit,
+            used,
+            at_most,
+        }
+    }
+}
+
+impl Priced {
+    fn of_bound(price: &BoundPrice) -> Self {
+        let (from, to) = (seconds(price.from), seconds(price.to));
+        Self {
+            change: format!("{} of {} {from} → {to}", price.bound, price.class),
+            saves_per_hour_usd: price.saves,
+            serves_rps: price.serves,
+        }
+    }
+
+    fn of_limit(problem: &Problem, price: &LimitPrice) -> Self {
+        let limit = &problem.limits[price.limit];
+        Self {
+            change: format!(
+                "{} {} → {}",
+                limit.name,
+                short(limit.at_most),
+                short(limit.at_most + price.more)
+            ),
             saves_per_hour_usd: price.saves,
             serves_rps: price.serves,
         }
@@ -368,6 +431,18 @@ impl Answered {
             ]);
         }
         page.table(&table);
+        let mut table = Table::new(&["LIMIT", ">USED", ">OF"]);
+        for l in &self.limits {
+            table.row([
+                l.limit.as_str().into(),
+                short(l.used).into(),
+                short(l.at_most).into(),
+            ]);
+        }
+        if !table.is_empty() {
+            page.title("Full");
+            page.table(&table);
+        }
         self.what_if(page);
     }
 
@@ -376,32 +451,52 @@ impl Answered {
             page.title("Runners-up");
             let mut table = Table::new(&["WITHOUT", ">$/H", ">EXTRA", ">UNMET REQ/S", "REPLICAS"]);
             for a in &self.alternatives {
-                let mix: Vec<String> = a
-                    .replicas
-                    .iter()
-                    .map(|r| format!("{} × {}", r.replicas, r.variant))
-                    .collect();
                 table.row([
                     a.without.as_str().into(),
                     dollars(a.cost_per_hour_usd).into(),
                     dollars(a.extra_per_hour_usd).into(),
                     short(a.unmet_rps).into(),
-                    mix.join(", ").into(),
+                    a.mix().into(),
                 ]);
             }
             page.table(&table);
         }
-        let helps = |p: &&Priced| p.saves_per_hour_usd > 0.005 || p.serves_rps > 1e-3;
-        if self.prices.iter().any(|p| helps(&p)) {
+        Priced::describe(&self.prices, page);
+    }
+}
+
+impl Other {
+    /// `3 × h100, 2 × l4`.
+    pub fn mix(&self) -> String {
+        let parts: Vec<String> = self
+            .replicas
+            .iter()
+            .map(|r| format!("{} × {}", r.replicas, r.variant))
+            .collect();
+        if parts.is_empty() {
+            "nothing".to_owned()
+        } else {
+            parts.join(", ")
+        }
+    }
+}
+
+impl Priced {
+    /// Those changes that help, as a table under a title.
+    pub fn describe(all: &[Self], page: &mut Page) {
+        let mut table = Table::new(&["CHANGE", ">SAVES $/H", ">SERVES REQ/S MORE"]);
+        for p in all
+            .iter()
+            .filter(|p| p.saves_per_hour_usd > 0.005 || p.serves_rps > 1e-3)
+        {
+            table.row([
+                p.change.as_str().into(),
+                dollars(p.saves_per_hour_usd).into(),
+                short(p.serves_rps).into(),
+            ]);
+        }
+        if !table.is_empty() {
             page.title("What would help");
-            let mut table = Table::new(&["CHANGE", ">SAVES $/H", ">SERVES REQ/S MORE"]);
-            for p in self.prices.iter().filter(helps) {
-                table.row([
-                    p.change.as_str().into(),
-                    dollars(p.saves_per_hour_usd).into(),
-                    short(p.serves_rps).into(),
-                ]);
-            }
             page.table(&table);
         }
     }
