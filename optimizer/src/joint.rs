@@ -63,19 +63,20 @@ struct Component<'a> {
     dearest: f64,
 }
 
-/// The best plan of a component whose blocks do not fit their joint limits together; `lone` holds their lone optima.
+/// The best plan of a component whose blocks do not fit their joint limits together; `lone` holds their lone optima
+/// and the sum of the bounds on them, which bounds every plan that keeps their service.
 pub(crate) fn allocate(
     whole: &Setting<'_>,
-    lone: &Candidate,
+    (lone, lone_bound): (&Candidate, f64),
     budget: &mut Budget,
 ) -> Option<Rated> {
     let (blocks, joint) = split(whole.problem, &[]);
     let mut component = Component::new(whole, &blocks, &joint, lone)?;
     let alone = Score::of(whole.problem, &whole.levels, lone);
-    let mut bound = 0.0;
+    let mut bound = lone_bound;
     component.dearest = component.dearest_fleet(&joint);
     if alone.money <= component.dearest {
-        bound = component.run(&component.money(whole.levels.len()), ROUNDS, budget);
+        bound = bound.max(component.run(&component.money(whole.levels.len()), ROUNDS, budget));
     }
     if !component.serves(&alone) {
         bound = component.run_short(&alone, budget);

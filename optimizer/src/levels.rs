@@ -100,18 +100,6 @@ impl Score {
         }
     }
 
-    /// Caps on unmet demand that this score meets.
-    pub fn caps(&self, levels: &Levels) -> Vec<Option<f64>> {
-        self.shortfall
-            .iter()
-            .enumerate()
-            .map(|(level, &s)| {
-                let slack = levels.tolerance(level);
-                Some(if s <= slack { 0.0 } else { s + slack })
-            })
-            .collect()
-    }
-
     /// Whether this is better than `other`: less unmet at the first level where they differ, or else less money.
     pub fn beats(&self, other: &Self, levels: &Levels) -> bool {
         for level in 0..levels.len() {

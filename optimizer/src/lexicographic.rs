@@ -25,15 +25,43 @@ pub(crate) struct Setting<'a> {
     pub problem: &'a Problem,
     pub levels: Levels,
     pub occupancy: Occupancy,
+    /// Requests/s of every level that no route can carry: unmet whatever happens, and in no program.
+    hopeless: Vec<f64>,
 }
 
 impl<'a> Setting<'a> {
     pub fn new(problem: &'a Problem) -> Self {
+        let (levels, occupancy) = (Levels::new(problem), Occupancy::new(problem));
+        let mut hopeless = vec![0.0; levels.len()];
+        for (d, demand) in problem.demands.iter().enumerate() {
+            if occupancy.of_demand[d].is_empty() {
+                hopeless[levels.of[d]] += demand.rate;
+            }
+        }
         Self {
             problem,
-            levels: Levels::new(problem),
-            occupancy: Occupancy::new(problem),
+            levels,
+            occupancy,
+            hopeless,
         }
+    }
+
+    /// Caps for programs under which no level has more unmet demand than `shortfall`.
+    pub fn caps(&self, shortfall: &[f64]) -> Vec<Option<f64>> {
+        shortfall
+            .iter()
+            .zip(&self.hopeless)
+            .enumerate()
+            .map(|(level, (unmet, hopeless))| {
+                let slack = self.levels.tolerance(level);
+                let avoidable = unmet - hopeless;
+                Some(if avoidable <= slack {
+                    0.0
+                } else {
+                    avoidable + slack
+                })
+            })
+            .collect()
     }
 
     /// Lexicographic optimum of `objective`; `None` when the budget ended first.

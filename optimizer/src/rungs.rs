@@ -72,7 +72,7 @@ fn climb_all(setting: &Setting<'_>, milp: Option<Rated>, budget: &mut Budget) ->
     }
     let from_milp = milp.is_some();
     offer(milp);
-    best.caps = best.score.caps(&setting.levels);
+    best.caps = setting.caps(&best.score.shortfall);
     best.bound = match proven.filter(|_| from_milp && best.rung == Rung::Milp) {
         Some(bound) => bound,
         None => relaxed_bound(setting, &best.caps, budget).unwrap_or(0.0),
@@ -111,7 +111,7 @@ pub(crate) fn rate(setting: &Setting<'_>, candidate: Candidate, rung: Rung) -> O
         unmet: plan.unmet,
     };
     let score = Score::of(setting.problem, &setting.levels, &candidate);
-    let caps = score.caps(&setting.levels);
+    let caps = setting.caps(&score.shortfall);
     Some(Rated {
         candidate,
         score,

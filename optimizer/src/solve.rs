@@ -118,15 +118,17 @@ fn join(
             continue;
         }
         let setting = Setting::new(&component.problem);
-        let rated = together(&setting, &component.read(&apart.candidate), budget);
+        let own = component.read(&apart.candidate);
+        let bound = members.into_iter().map(|b| lone[b].bound).sum();
+        let rated = together(&setting, (&own, bound), budget);
         answer.put(component, &rated);
     }
     answer
 }
 
 /// A component whose blocks do not fit their limits together: one program where it is small, priced limits where it is
-/// large or the one program stopped at a limit.
-fn together(setting: &Setting<'_>, apart: &Candidate, budget: &mut Budget) -> Rated {
+/// large or the one program stopped at a limit. `apart` holds the blocks' lone optima and the sum of their bounds.
+fn together(setting: &Setting<'_>, apart: (&Candidate, f64), budget: &mut Budget) -> Rated {
     let size = setting.problem.variants.len() + setting.problem.routes.len();
     let cut_short = budget.cut_short;
     let whole = (size <= WHOLE_PROGRAM).then(|| {

@@ -43,7 +43,7 @@ pub(super) struct Member<'a> {
     shares: Vec<(usize, usize, f64)>,
     rows: usize,
     /// Least unmet requests/s of every level of its own when the block has the shared rows for itself.
-    alone: Vec<Option<f64>>,
+    alone: Vec<f64>,
 }
 
 impl<'a> Member<'a> {
@@ -57,7 +57,6 @@ impl<'a> Member<'a> {
             .map(|p| whole.levels.priorities.partition_point(|q| q > p))
             .collect();
         let own = Score::of(&block.problem, &setting.levels, &block.read(lone));
-        let alone = own.caps(&setting.levels);
         let mut member = Self {
             block,
             setting,
@@ -66,7 +65,7 @@ impl<'a> Member<'a> {
             replicas: Vec::new(),
             shares: Vec::new(),
             rows: joint.len(),
-            alone,
+            alone: own.shortfall,
         };
         for (row, &l) in joint.iter().enumerate() {
             member.touch(whole.problem, row, l);
@@ -91,21 +90,19 @@ impl<'a> Member<'a> {
 
     /// Caps on the unmet demand of its own levels when the first `keep` levels of the component keep their service.
     pub fn caps(&self, keep: usize) -> Vec<Option<f64>> {
-        let kept = self.levels.iter().zip(&self.alone);
-        kept.map(|(&level, &cap)| if level < keep { cap } else { None })
+        let caps = self.setting.caps(&self.alone);
+        let kept = self.levels.iter().zip(caps);
+        kept.map(|(&level, cap)| cap.filter(|_| level < keep))
             .collect()
     }
 
     /// Whether a column serves the first `keep` levels of the component as well as the block does alone.
     pub fn keeps_service(&self, column: &Column, keep: usize) -> bool {
-        let caps = self.caps(keep);
-        self.levels
-            .iter()
-            .zip(caps)
-            .enumerate()
-            .all(|(own, (&level, cap))| {
-                let most = cap.unwrap_or(f64::INFINITY) + self.setting.levels.tolerance(own);
-                column.score.shortfall[level] <= most
+        let own = self.levels.iter().zip(&self.alone).enumerate();
+        own.filter(|(_, (level, _))| **level < keep)
+            .all(|(own, (&level, alone))| {
+                let slack = 2.0 * self.setting.levels.tolerance(own);
+                column.score.shortfall[level] <= alone + slack
             })
     }
 
@@ -190,16 +187,17 @@ impl<'a> Member<'a> {
         budget: &mut Budget,
     ) -> Option<Column> {
         let problem = self.with_room(room);
-        let caps: Vec<Option<f64>> = self
+        let now: Vec<f64> = self
             .levels
             .iter()
-            .enumerate()
-            .map(|(own, &level)| {
-                let slack = self.setting.levels.tolerance(own);
-                let unmet = now.score.shortfall[level];
-                let cap = if unmet <= slack { 0.0 } else { unmet + slack };
-                (objective.levels[level] == 0.0).then_some(cap)
-            })
+            .map(|&level| now.score.shortfall[level])
+            .collect();
+        let caps: Vec<Option<f64>> = self
+            .setting
+            .caps(&now)
+            .into_iter()
+            .zip(&self.levels)
+            .map(|(cap, &level)| cap.filter(|_| objective.levels[level] == 0.0))
             .collect();
         let setting = Setting::new(&problem);
         match setting.under(&self.objective(objective), &caps, Fleet::Integer, budget) {

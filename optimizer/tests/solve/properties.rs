@@ -7,7 +7,7 @@ use wva_optimizer::problem::Problem;
 use wva_optimizer::solve::{SolveSettings, solve};
 use wva_optimizer::verify::verify;
 
-use crate::instances::{Draws, fleet, route, small, variant};
+use crate::instances::{Draws, demand, fleet, route, small, variant};
 use crate::oracle::exact;
 
 /// A random problem of one to three models without price of change, in which everything can be served.
@@ -130,4 +130,31 @@ fn short_stock_goes_to_the_important_level() {
         unmet(&plan),
         unmet(&only)
     );
+}
+
+/// A demand that nothing can serve is no excuse to drop another of its level.
+#[test]
+fn hopeless_demand_does_not_loosen_the_rest() {
+    let mut problem = fleet(1, 40, 3, 3, Some(90.0));
+    let served = problem.demands.len();
+    for _ in 0..3 {
+        problem.demands.push(demand(50.0, 1));
+        problem.demands.push(demand(50.0, 0));
+    }
+    // Inside a block, too: a route through a variant that may have no replica.
+    let closed = problem.variants.len();
+    problem.variants.push(variant("closed", 1.0, 0));
+    problem.demands.push(demand(9.0, 0));
+    problem
+        .routes
+        .push(route(served + 6, &[(0, 0.1), (closed, 0.1)]));
+    let plan = solve(&problem, &SolveSettings::default()).expect("well formed");
+    assert_eq!(verify(&problem, &plan), vec![]);
+    assert!(
+        plan.unmet[..served].iter().all(|&u| u < 1e-5),
+        "{:?}",
+        plan.unmet
+    );
+    assert!(plan.unmet[served..].iter().all(|&u| u == 1.0));
+    assert!(plan.gap() < 0.02, "{}", plan.gap());
 }
