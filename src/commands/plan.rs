@@ -2,6 +2,7 @@
 
 pub mod answer;
 mod file;
+mod tables;
 
 use std::path::PathBuf;
 

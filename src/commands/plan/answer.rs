@@ -10,9 +10,7 @@ use wva_optimizer::problem::{Problem, ProblemError};
 use wva_optimizer::what_if::{self, Alternative, BoundPrice};
 
 use crate::condition::{Kind, Vocabulary};
-use crate::console::{Answer, Page};
-use crate::figures::{dollars, percent, seconds, short};
-use crate::table::{Table, Tone};
+use crate::figures::{seconds, short};
 
 /// How much looser than written a bound is when its price is asked for.
 const LOOSER: f64 = 1.2;
@@ -20,26 +18,26 @@ const LOOSER: f64 = 1.2;
 /// A plan with its reasons.
 #[derive(Debug, Serialize)]
 pub struct Answered {
-    status: Status,
+    pub status: Status,
     /// Price of the fleet.
     pub cost_per_hour_usd: f64,
-    bound_per_hour_usd: f64,
-    gap: f64,
-    replicas: Vec<Replicas>,
-    shares: Vec<Share>,
+    pub bound_per_hour_usd: f64,
+    pub gap: f64,
+    pub replicas: Vec<Replicas>,
+    pub shares: Vec<Share>,
     /// What limits replicas.
     pub binding: Vec<Limits>,
-    limits: Vec<FleetLimit>,
+    pub limits: Vec<FleetLimit>,
     /// Runners-up, best first.
     pub alternatives: Vec<Other>,
     /// What changes would bring.
     pub prices: Vec<Priced>,
-    unmet: Vec<Unmet>,
+    pub unmet: Vec<Unmet>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Status {
+pub enum Status {
     Feasible,
     Infeasible,
 }
@@ -47,32 +45,32 @@ enum Status {
 /// Replicas of a variant.
 #[derive(Debug, Serialize)]
 pub struct Replicas {
-    model: String,
-    variant: String,
-    accelerator: String,
-    role: Role,
-    replicas: u32,
-    cost_per_hour_usd: f64,
+    pub model: String,
+    pub variant: String,
+    pub accelerator: String,
+    pub role: Role,
+    pub replicas: u32,
+    pub cost_per_hour_usd: f64,
 }
 
 /// Who serves what.
 #[derive(Debug, Serialize)]
-struct Share {
-    model: String,
-    class: String,
-    bucket: usize,
+pub struct Share {
+    pub model: String,
+    pub class: String,
+    pub bucket: usize,
     /// The variant, or the prefill and the decode variant joined by ` + `.
-    variant: String,
-    share: f64,
-    rate_rps: f64,
+    pub variant: String,
+    pub share: f64,
+    pub rate_rps: f64,
 }
 
 /// What limits a replica of a variant for a class.
 #[derive(Debug, Serialize)]
 pub struct Limits {
-    model: String,
+    pub model: String,
     pub class: String,
-    bucket: usize,
+    pub bucket: usize,
     pub variant: String,
     pub binding: Binding,
     pub capacity_rps: f64,
@@ -80,40 +78,40 @@ pub struct Limits {
 
 /// A limit on replicas that has no room for one more.
 #[derive(Debug, Serialize)]
-struct FleetLimit {
+pub struct FleetLimit {
     /// `stock:H100`, `budget`, `max_replicas of …`, `min_replicas of …`.
-    limit: String,
-    used: f64,
-    at_most: f64,
+    pub limit: String,
+    pub used: f64,
+    pub at_most: f64,
 }
 
 /// The best plan without a variant.
 #[derive(Debug, Serialize)]
 pub struct Other {
     pub without: String,
-    cost_per_hour_usd: f64,
+    pub cost_per_hour_usd: f64,
     pub extra_per_hour_usd: f64,
-    unmet_rps: f64,
-    replicas: Vec<Replicas>,
+    pub unmet_rps: f64,
+    pub replicas: Vec<Replicas>,
 }
 
 /// What a change would bring.
 #[derive(Debug, Serialize)]
 pub struct Priced {
-    change: String,
-    saves_per_hour_usd: f64,
-    serves_rps: f64,
+    pub change: String,
+    pub saves_per_hour_usd: f64,
+    pub serves_rps: f64,
 }
 
 /// Demand that cannot be served.
 #[derive(Debug, Serialize)]
-struct Unmet {
-    model: String,
-    class: String,
-    bucket: usize,
-    share: f64,
-    rate_rps: f64,
-    why: String,
+pub struct Unmet {
+    pub model: String,
+    pub class: String,
+    pub bucket: usize,
+    pub share: f64,
+    pub rate_rps: f64,
+    pub why: String,
 }
 
 impl Answered {
@@ -345,159 +343,6 @@ impl Priced {
             ),
             saves_per_hour_usd: price.saves,
             serves_rps: price.serves,
-        }
-    }
-}
-
-impl Answer for Answered {
-    const VERB: &'static str = "plan";
-
-    fn describe(&self, page: &mut Page) {
-        let status = match self.status {
-            Status::Feasible => page.toned("feasible", Tone::Good),
-            Status::Infeasible => page.toned("infeasible", Tone::Bad),
-        };
-        let (cost, bound, gap) = (
-            dollars(self.cost_per_hour_usd),
-            dollars(self.bound_per_hour_usd),
-            percent(self.gap),
-        );
-        page.line(format!(
-            "{status}: {cost} an hour; no plan is cheaper than {bound} (gap {gap})"
-        ));
-        for u in &self.unmet {
-            let bad = page.toned("unmet", Tone::Bad);
-            page.line(format!(
-                "{bad}: {} req/s ({}) of {} {}: {}",
-                short(u.rate_rps),
-                percent(u.share),
-                u.model,
-                u.class,
-                u.why
-            ));
-        }
-        self.tables(page);
-    }
-}
-
-impl Answered {
-    fn tables(&self, page: &mut Page) {
-        page.title("Replicas");
-        let mut table = Table::new(&[
-            "VARIANT",
-            "MODEL",
-            "ACCELERATOR",
-            "ROLE",
-            ">REPLICAS",
-            ">$/H",
-        ]);
-        for r in &self.replicas {
-            table.row([
-                r.variant.as_str().into(),
-                r.model.as_str().into(),
-                r.accelerator.as_str().into(),
-                format!("{:?}", r.role).to_lowercase().into(),
-                r.replicas.to_string().into(),
-                dollars(r.cost_per_hour_usd).into(),
-            ]);
-        }
-        page.table(&table);
-        page.title("Traffic");
-        let mut table = Table::new(&[
-            "MODEL",
-            "CLASS",
-            "VARIANT",
-            ">SHARE",
-            ">REQ/S",
-            ">ONE SUSTAINS",
-            "LIMITED BY",
-        ]);
-        for s in &self.shares {
-            let same = |l: &&Limits| {
-                (&l.class, l.bucket, &l.model) == (&s.class, s.bucket, &s.model)
-                    && s.variant.contains(&l.variant)
-            };
-            let limits: Vec<&Limits> = self.binding.iter().filter(same).collect();
-            let rates: Vec<String> = limits.iter().map(|l| short(l.capacity_rps)).collect();
-            let bounds: Vec<String> = limits.iter().map(|l| l.binding.to_string()).collect();
-            table.row([
-                s.model.as_str().into(),
-                s.class.as_str().into(),
-                s.variant.as_str().into(),
-                percent(s.share).into(),
-                short(s.rate_rps).into(),
-                rates.join(" + ").into(),
-                bounds.join(" + ").into(),
-            ]);
-        }
-        page.table(&table);
-        let mut table = Table::new(&["LIMIT", ">USED", ">OF"]);
-        for l in &self.limits {
-            table.row([
-                l.limit.as_str().into(),
-                short(l.used).into(),
-                short(l.at_most).into(),
-            ]);
-        }
-        if !table.is_empty() {
-            page.title("Full");
-            page.table(&table);
-        }
-        self.what_if(page);
-    }
-
-    fn what_if(&self, page: &mut Page) {
-        if !self.alternatives.is_empty() {
-            page.title("Runners-up");
-            let mut table = Table::new(&["WITHOUT", ">$/H", ">EXTRA", ">UNMET REQ/S", "REPLICAS"]);
-            for a in &self.alternatives {
-                table.row([
-                    a.without.as_str().into(),
-                    dollars(a.cost_per_hour_usd).into(),
-                    dollars(a.extra_per_hour_usd).into(),
-                    short(a.unmet_rps).into(),
-                    a.mix().into(),
-                ]);
-            }
-            page.table(&table);
-        }
-        Priced::describe(&self.prices, page);
-    }
-}
-
-impl Other {
-    /// `3 × h100, 2 × l4`.
-    pub fn mix(&self) -> String {
-        let parts: Vec<String> = self
-            .replicas
-            .iter()
-            .map(|r| format!("{} × {}", r.replicas, r.variant))
-            .collect();
-        if parts.is_empty() {
-            "nothing".to_owned()
-        } else {
-            parts.join(", ")
-        }
-    }
-}
-
-impl Priced {
-    /// Those changes that help, as a table under a title.
-    pub fn describe(all: &[Self], page: &mut Page) {
-        let mut table = Table::new(&["CHANGE", ">SAVES $/H", ">SERVES REQ/S MORE"]);
-        for p in all
-            .iter()
-            .filter(|p| p.saves_per_hour_usd > 0.005 || p.serves_rps > 1e-3)
-        {
-            table.row([
-                p.change.as_str().into(),
-                dollars(p.saves_per_hour_usd).into(),
-                short(p.serves_rps).into(),
-            ]);
-        }
-        if !table.is_empty() {
-            page.title("What would help");
-            page.table(&table);
         }
     }
 }
