@@ -65,7 +65,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             cycle_seconds: 15.0,
-            forecast_quantile: 0.7,
+            forecast_quantile: 0.6,
             stale_after_seconds: 90.0,
             pending_too_long_seconds: 180.0,
             scale_to_zero: false,

@@ -53,7 +53,7 @@ struct Server {
 }
 
 /// Replicas beyond which a larger pool makes no difference to who waits.
-const LARGEST_POOL: usize = 6;
+const LARGEST_POOL: usize = 16;
 
 /// The sampled queue; keeps its state from node to node so that each starts warm.
 pub(super) struct PrefillQueue<'a> {

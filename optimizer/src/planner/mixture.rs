@@ -90,7 +90,7 @@ fn excess(input: &PlanInput<'_>, v: usize, parts: &[(usize, f64)], replicas: u32
             let conditions = Conditions {
                 shape: &shape,
                 arrivals: Arrivals::Dispersion(dispersion.max(1.0)),
-                pool: replicas.min(8),
+                pool: replicas.min(16),
                 slo,
             };
             match model.predict(&conditions.load(rate)) {

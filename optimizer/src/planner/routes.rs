@@ -131,25 +131,25 @@ fn sized(
     workload: &Workload,
     slo: &Slo,
 ) -> Capacity {
-    let factor = input.factor(v, workload);
-    let largest = table.capacity(input, v, workload, slo, LARGEST_POOL);
-    let enough =
-        |capacity: Capacity, n: u32| f64::from(n) * capacity.rate() * factor >= workload.rate;
-    let fewest = workload.rate / (largest.rate() * factor).max(1e-12);
-    if largest.rate() <= 0.0 || fewest > f64::from(LARGEST_POOL) {
-        return largest;
-    }
-    for n in (fewest.ceil() as u32).max(1)..LARGEST_POOL {
-        let capacity = table.capacity(input, v, workload, slo, n);
-        if enough(capacity, n) {
-            return held_to(capacity, workload.rate / factor, n);
+    let rate = workload.rate / input.factor(v, workload);
+    let largest = table.capacity(input, v, workload, slo, POOLS[POOLS.len() - 1]);
+    let fewest = rate / largest.rate().max(1e-12);
+    let mut smaller = 0;
+    for pool in POOLS {
+        if f64::from(pool) >= fewest {
+            let capacity = table.capacity(input, v, workload, slo, pool);
+            let needed = (rate / capacity.rate().max(1e-12)).ceil();
+            if needed <= f64::from(pool) {
+                return held_to(capacity, rate, (needed as u32).max(smaller + 1));
+            }
         }
+        smaller = pool;
     }
-    held_to(largest, workload.rate / factor, LARGEST_POOL)
+    largest
 }
 
-/// Replicas beyond which a larger pool makes little difference.
-const LARGEST_POOL: u32 = 8;
+/// Pools whose capacity is looked at; beyond the largest, one more replica makes little difference to who waits.
+const POOLS: [u32; 10] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16];
 
 /// A capacity of which n − 1 replicas are just too few for `rate`.
 fn held_to(capacity: Capacity, rate: f64, n: u32) -> Capacity {
