@@ -128,6 +128,23 @@ classes: [{name: chat, ttft_ms: {p99: 1000}, itl_ms: {p99: 100}}]";
     assert_eq!(roles, [Role::Prefill, Role::Decode]);
 }
 
+#[test]
+fn deploys_a_pair_where_it_is_cheaper() {
+    let yaml = "variants:
+  - {model: llama-3.1-8b, accelerator: A100-80GB}
+  - {model: llama-3.1-8b, accelerator: L40S, role: prefill}
+  - {model: llama-3.1-8b, accelerator: A100-80GB, role: decode}
+classes: [{name: chat, ttft_ms: {p99: 2000}, itl_ms: {p99: 30}}]";
+    let roles = |yaml: &str| -> Vec<Role> {
+        let catalogue = Catalogue::parse(yaml, "t.yaml").expect("valid");
+        let found = deployments(&catalogue, &priors(&catalogue), &[demand(10.0)]);
+        found[0].targets.iter().map(|t| t.role).collect()
+    };
+    assert_eq!(roles(yaml), [Role::Prefill, Role::Decode]);
+    let dear = yaml.replace("L40S, role", "L40S, price_per_hour_usd: 500, role");
+    assert_eq!(roles(&dear), [Role::Both]);
+}
+
 /// The law of llm-d's guide, by hand: thresholds .55 and .40, credit ready/asked.
 #[rstest]
 #[case(4, 4, 0.50, 4)] // between the thresholds

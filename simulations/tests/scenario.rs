@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, Error};
 
+use proptest::prelude::*;
 use rstest::rstest;
 use wva_simulations::fault::Fault;
 use wva_simulations::policy::hpa_queue::HpaQueueSettings;
@@ -422,4 +423,18 @@ fn the_examples_are_valid_and_of_a_size_to_simulate(#[case] name: &str, #[case] 
     assert!(scenario.policies.len() >= 4);
     let requests = scenario.workload.expected();
     assert!((10_000.0..600_000.0).contains(&requests), "{requests}");
+}
+
+proptest! {
+    /// Scenarios with a piece replaced by something else: an error or a scenario, never a panic.
+    #[test]
+    fn broken_scenarios_never_panic(
+        at in 0..CHAT.len(),
+        length in 0..12_usize,
+        piece in "[-0-9.e:{}\\[\\], \n\"&*!a-z]{0,8}|1e308|.inf|-.inf|.nan|null",
+    ) {
+        let mut yaml = CHAT.to_owned();
+        yaml.replace_range(at..(at + length).min(CHAT.len()), &piece);
+        let _ = parse(&yaml, Overrides::default());
+    }
 }

@@ -3,7 +3,8 @@
 //! KEDA and the HPA scale one target; they do not choose between accelerators. Somebody chose before, with a benchmark
 //! of each variant under the traffic's shape and SLO in hand. The latency model stands in for the benchmark, with the laws
 //! of the real replicas: a benchmark measures what is there. That is more than this project's own policy is told, which
-//! starts from the catalogue. A model that has only prefill and decode variants gets the cheapest of each.
+//! starts from the catalogue. Prefill and decode variants, the cheapest of each, are deployed as a pair where the two together
+//! are cheaper than the cheapest variant that does both.
 
 use wva_models::batching::ContinuousBatching;
 use wva_models::capacity::{Conditions, capacity};
@@ -80,21 +81,43 @@ pub fn deployments(
     let deployment = |model: &str| {
         let own: Vec<&StreamDemand> = demand.iter().filter(|d| d.model == model).collect();
         let best = |role| cheapest(catalogue, laws, model, role, &own);
-        let targets = best(Role::Both).map_or_else(
-            || {
-                [best(Role::Prefill), best(Role::Decode)]
-                    .into_iter()
-                    .flatten()
-                    .collect()
-            },
-            |both| vec![both],
-        );
+        let alone = best(Role::Both).map(|both| vec![both]);
+        let pair = best(Role::Prefill)
+            .zip(best(Role::Decode))
+            .map(|(p, d)| vec![p, d]);
+        let ways = alone.into_iter().chain(pair);
+        let best = ways.min_by(|a, b| {
+            cost(a)
+                .0
+                .cmp(&cost(b).0)
+                .then(cost(a).1.total_cmp(&cost(b).1))
+        });
+        let targets = best
+            .unwrap_or_default()
+            .into_iter()
+            .map(|c| c.target)
+            .collect();
         Deployment {
             model: model.to_owned(),
             targets,
         }
     };
     models.into_iter().map(deployment).collect()
+}
+
+/// A variant that could be deployed.
+struct Choice {
+    /// Whether it cannot meet all SLOs.
+    misses: bool,
+    /// Price of the replicas that the demand fills.
+    cost: f64,
+    target: Target,
+}
+
+/// Whether any part misses its SLOs, and the price of all.
+fn cost(parts: &[Choice]) -> (bool, f64) {
+    let misses = parts.iter().any(|c| c.misses);
+    (misses, parts.iter().map(|c| c.cost).sum())
 }
 
 /// The variant of this role that serves the demand cheapest; one that can meet all SLOs goes before one that cannot.
@@ -104,17 +127,19 @@ fn cheapest(
     model: &str,
     role: Role,
     demand: &[&StreamDemand],
-) -> Option<Target> {
+) -> Option<Choice> {
     let variants = catalogue.variants.iter().enumerate();
     variants
         .filter(|(_, v)| v.model == model && v.role == role)
         .map(|(i, v)| {
             let (feasible, target) = target(catalogue, i, v, &laws[i], demand);
-            let cost = target.load * catalogue.price_per_replica(v).get();
-            (!feasible, cost, target)
+            Choice {
+                misses: !feasible,
+                cost: target.load * catalogue.price_per_replica(v).get(),
+                target,
+            }
         })
-        .min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))
-        .map(|(.., target)| target)
+        .min_by(|a, b| a.misses.cmp(&b.misses).then(a.cost.total_cmp(&b.cost)))
 }
 
 /// How many replicas of a variant the demand fills, and whether it can meet all SLOs at all.
