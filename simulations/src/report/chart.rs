@@ -62,12 +62,6 @@ struct Shape {
     fill: Option<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-struct Rule {
-    top: f64,
-    text: String,
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Legend {
     class: String,
@@ -92,7 +86,6 @@ pub(super) struct Chart {
     right: Vec<Mark>,
     times: Vec<Mark>,
     shapes: Vec<Shape>,
-    rules: Vec<Rule>,
     legend: Vec<Legend>,
     /// Series for the tool-tip, as JSON.
     #[serde(skip)]
@@ -121,7 +114,6 @@ impl<'a> Plot<'a> {
             right: Vec::new(),
             times: marks(&time_ticks(end)),
             shapes: Vec::new(),
-            rules: Vec::new(),
             legend: Vec::new(),
             hover: Vec::new(),
         };
@@ -229,13 +221,18 @@ impl<'a> Plot<'a> {
         self.shape(path, look, None);
     }
 
-    /// A horizontal line on the left axis with words on it.
+    /// A horizontal line on the left axis, with its legend entry.
     pub(super) fn rule(&mut self, value: f64, text: String) {
         if let Some(scale) = self.left
             && value.is_finite()
         {
-            let top = round(100.0 * (1.0 - scale.position(value)), 2);
-            self.chart.rules.push(Rule { top, text });
+            let look = Look {
+                colour: Look::INK,
+                texture: "limit",
+            };
+            let y = self.y(&scale, value);
+            self.shape(format!("M0 {y}H{WIDTH}"), look, None);
+            self.legend(text, look);
         }
     }
 

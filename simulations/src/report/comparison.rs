@@ -253,7 +253,18 @@ pub(super) fn overlays(report: &Report<'_>, series: &[Series]) -> Overlays {
         (end, &longest.ends),
         &series.iter().map(missed_so_far).collect::<Vec<_>>(),
     );
-    let mut charts = vec![cost, missed];
+    let replicas = overlay(
+        report,
+        "Replicas ready by policy",
+        "replicas",
+        Unit::Number,
+        (end, &longest.ends),
+        &series
+            .iter()
+            .map(|s| s.fleet(|v| &v.ready))
+            .collect::<Vec<_>>(),
+    );
+    let mut charts = vec![cost, replicas, missed];
     let hover = hover_json(&longest.ends, &mut charts.iter_mut().collect::<Vec<_>>());
     Overlays { charts, hover }
 }
@@ -267,7 +278,7 @@ fn overlay(
     values: &[Values],
 ) -> Chart {
     let scale = Scale::from_zero(values.iter().flatten().flatten().copied(), unit);
-    let mut plot = Plot::new(title, 180.0, end, ends).axis(Side::Left, Some(scale), words);
+    let mut plot = Plot::new(title, 200.0, end, ends).axis(Side::Left, Some(scale), words);
     for (i, (run, values)) in report.runs.iter().zip(values).enumerate() {
         let look = Look {
             colour: i,

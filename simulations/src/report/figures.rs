@@ -71,6 +71,9 @@ pub(super) fn clock(seconds: f64) -> String {
         return NONE.to_owned();
     }
     let whole = seconds.clamp(0.0, 1e12).round() as u64;
+    if whole == 86_400 {
+        return "24:00".to_owned();
+    }
     let (day, hour, minute, second) = (
         whole / 86_400,
         whole / 3600 % 24,

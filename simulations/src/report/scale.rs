@@ -55,7 +55,7 @@ impl Scale {
     pub(super) fn from_zero(values: impl Iterator<Item = f64>, unit: Unit) -> Self {
         let greatest = finite(values).fold(0.0, f64::max);
         let high = if greatest > 0.0 { greatest } else { 1.0 };
-        let step = round_step(high / 4.0);
+        let step = round_step(high / 5.0);
         Self {
             low: 0.0,
             high: (high / step - 1e-9).ceil() * step,
@@ -71,7 +71,7 @@ impl Scale {
         });
         let (least, greatest) = all.unwrap_or((0.0, 1.0));
         let spread = (greatest - least).max(greatest.abs() * 0.1).max(1e-6);
-        let step = round_step(spread / 4.0);
+        let step = round_step(spread / 5.0);
         let low = ((least - spread * 0.1) / step).floor() * step;
         Self {
             low: if least >= 0.0 && low < greatest * 0.25 {
@@ -121,7 +121,7 @@ impl Scale {
         let values = if self.logarithmic {
             self.decades()
         } else {
-            let step = round_step((self.high - self.low) / 4.0);
+            let step = round_step((self.high - self.low) / 5.0);
             let n = ((self.high - self.low) / step + 1e-6).floor() as usize;
             (0..=n.min(12))
                 .map(|i| self.low + step * i as f64)

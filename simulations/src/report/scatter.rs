@@ -9,7 +9,7 @@ use super::scale::{Scale, Unit};
 use super::verdict::attains;
 
 /// Height in pixels; the style sheet has the same.
-const HEIGHT: f64 = 260.0;
+const HEIGHT: f64 = 200.0;
 /// Pixels between two labels that are close to each other.
 const LINE: f64 = 17.0;
 
@@ -129,7 +129,7 @@ fn dots(report: &Report<'_>, x: &Scale, y: &Nines) -> Vec<Dot> {
             left: cents(left),
             top: cents(y.top(run.attainment)),
             shift: 0.0,
-            before: left > 0.66,
+            before: left > 0.8,
             words: format!(
                 "{}: {}, {} of requests attained, {word} its objectives",
                 run.policy,

@@ -8,7 +8,7 @@ const element = (tag, name, text) => {
 };
 const digits = (v, n) => (v === 0 ? "0" : Math.abs(v) >= 10 ** n ? Math.round(v).toLocaleString("en-US") : String(+v.toPrecision(n)));
 const written = {
-  n: (v) => digits(v, 4),
+  n: (v) => (Number.isInteger(v) ? v.toLocaleString("en-US") : digits(v, 3)),
   $: (v) => "$" + (v >= 1000 ? Math.round(v).toLocaleString("en-US") : v.toFixed(2)),
   ms: (v) => (v < 1000 ? digits(v, 3) + " ms" : v < 120000 ? digits(v / 1000, 3) + " s" : digits(v / 60000, 3) + " min"),
 };
@@ -76,7 +76,7 @@ for (const group of document.querySelectorAll(".group-of-charts")) {
     for (const key of chart.figure.querySelectorAll(".legend .key")) {
       const swatch = key.querySelector("i");
       const shapes = [...chart.figure.querySelectorAll("svg > path")].filter((p) => p.getAttribute("class") === swatch.className);
-      if (!shapes.length || !/\b(line|thin|dotted)\b/.test(swatch.className)) continue;
+      if (!shapes.length || !/\b(line|thin|dotted|limit)\b/.test(swatch.className)) continue;
       const button = element("button", "key");
       button.type = "button";
       button.setAttribute("aria-pressed", "true");

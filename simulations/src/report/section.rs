@@ -131,7 +131,7 @@ fn variant((i, v): (usize, &VariantResult)) -> Variant {
         mean: digits(v.mean_replicas, 3),
         max: v.max_replicas,
         cost: dollars(v.cost_usd),
-        busy: percent(v.busy),
+        busy: format!("{} %", digits(100.0 * v.busy, 3)),
         finished: count(v.finished),
         preemptions: count(v.preemptions),
     }

@@ -162,7 +162,7 @@ fn decisions_are_bounded_and_the_largest_remain() {
         })
         .collect();
     let page = rendered(&runs);
-    assert!(page.contains("The 150 largest of 5,000 changes."));
+    assert!(page.contains("The 400 largest of 5,000 changes."));
     assert!(page.contains("1 → 77"));
     assert!(page.len() < 1_000_000);
 }

@@ -1,5 +1,7 @@
 //! The decision timeline: what changed, when and why, in a bounded number of rows.
 
+use std::cmp::Reverse;
+
 use serde::Serialize;
 
 use crate::report::figures::{clock, count};
@@ -7,7 +9,7 @@ use crate::result::RunResult;
 use wva_optimizer::decision::Decision;
 
 /// Most rows of a page's table of decisions.
-const MOST_ROWS: usize = 150;
+const MOST_ROWS: usize = 400;
 /// Most reasons of a row, and characters of each.
 const MOST_REASONS: usize = 3;
 const MOST_CHARACTERS: usize = 240;
@@ -37,13 +39,17 @@ pub(super) struct Decisions {
     note: String,
 }
 
-/// The changed decisions of a run; where they are too many, those that moved most replicas, in order of time.
+/// The changed decisions of a run in order of time; where they are too many, those that moved most replicas, and of equal
+/// ones an even spread over the run.
 pub(super) fn decisions(run: &RunResult) -> Decisions {
     let changed = run.decisions.iter().filter(|d| d.current != d.target);
     let mut chosen: Vec<(usize, &Decision)> = changed.enumerate().collect();
     let all = chosen.len();
     if all > MOST_ROWS {
-        chosen.sort_by_key(|(i, d)| (std::cmp::Reverse(d.current.abs_diff(d.target)), *i));
+        chosen.sort_by_key(|(i, d)| {
+            // Reversed bits visit ordinals evenly: 0, 256, 128, 384, 64, …
+            (Reverse(d.current.abs_diff(d.target)), i.reverse_bits())
+        });
         chosen.truncate(MOST_ROWS);
         chosen.sort_by_key(|(i, _)| *i);
     }

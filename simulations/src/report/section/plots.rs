@@ -4,8 +4,8 @@ use wva_models::service_class::Bound;
 
 use crate::report::Report;
 use crate::report::chart::{Chart, Look, Plot, Side};
-use crate::report::figures::duration;
-use crate::report::objective::{limit, slo, statistic};
+use crate::report::figures::{duration, latency};
+use crate::report::objective::{slo, statistic};
 use crate::report::scale::{Scale, Unit};
 use crate::report::series::{ClassSeries, Series, Values, VariantSeries, total};
 use crate::result::{ClassResult, RunResult};
@@ -122,7 +122,7 @@ fn latencies(
         plot.named_line(Side::Left, "p99", p99, line(1, "line"));
         plot.named_line(Side::Left, "p50", p50, line(0, "line"));
         if let (Some(bound), Some(at)) = (bound, at) {
-            plot.rule(at, rule_words(&bound, input));
+            plot.rule(at, rule_words(&bound, input, at));
         }
         plot.finish()
     };
@@ -132,12 +132,14 @@ fn latencies(
     ]
 }
 
-fn rule_words(bound: &Bound, input: Option<f64>) -> String {
-    let words = format!("SLO {} {}", statistic(bound.statistic), limit(bound));
-    match input.filter(|_| bound.per_input_token.get() > 0.0) {
-        Some(tokens) => format!("{words}, at the mean of {tokens:.0}"),
-        None => words,
-    }
+fn rule_words(bound: &Bound, input: Option<f64>, at_ms: f64) -> String {
+    let (before, after) = match (bound.per_input_token.get() > 0.0, input) {
+        (false, _) => ("", ""),
+        (true, Some(_)) => ("", " (mean prompt)"),
+        (true, None) => ("from ", ""),
+    };
+    let name = statistic(bound.statistic);
+    format!("SLO {name} {before}{}{after}", latency(at_ms))
 }
 
 fn misses(run: &RunResult, series: &Series) -> Chart {
