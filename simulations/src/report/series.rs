@@ -183,3 +183,61 @@ fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1000 points of 30 s; point 500 has the only peak.
+    fn run() -> RunResult {
+        let point = |i: u32| TimelinePoint {
+            at_s: 30.0 * f64::from(i),
+            cost_per_hour_usd: f64::from(i % 7),
+            variants: vec![VariantPoint {
+                desired: 1,
+                ready: if i == 500 { 9 } else { 1 },
+                starting: 0,
+                pending: 0,
+                draining: 0,
+            }],
+            classes: vec![ClassPoint {
+                demand_rps: 1.0,
+                output_tokens_per_s: 100.0,
+                ttft_p50_ms: (i > 100).then_some(10.0),
+                ttft_p99_ms: Some(f64::from(i)),
+                itl_p50_ms: None,
+                itl_p99_ms: None,
+                attained: 1,
+                missed: u64::from(i % 3),
+                held: 0,
+            }],
+        };
+        let json = serde_json::json!({
+            "policy": "p", "seed": 1, "duration_s": 30_000.0, "cost_usd": 1.0, "gpu_hours": 1.0, "attainment": 1.0,
+            "requests": 1, "missed": 0, "failed": 0, "shed": 0, "unfinished": 0, "mean_replicas": 1.0, "max_replicas": 9,
+            "scaling_events": 0, "timeline_step_s": 30.0, "decisions": [],
+            "classes": [{"class": "c", "model": "m", "attainment": 1.0, "requests": 1, "missed": 0, "failed": 0,
+                "shed": 0, "ttft_ms": null, "itl_ms": null, "gap_ms": null, "e2e_ms": null}],
+            "variants": [{"variant": "v", "model": "m", "accelerator": "a", "price_per_hour_usd": 1.0, "cost_usd": 1.0,
+                "gpu_hours": 1.0, "mean_replicas": 1.0, "max_replicas": 9, "finished": 1, "preemptions": 0, "busy": 0.5}],
+            "timeline": (1..=1000).map(point).collect::<Vec<_>>(),
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn thinning_keeps_totals_peaks_and_gaps() {
+        let run = run();
+        let (all, few) = (Series::new(&run, 2000), Series::new(&run, 40));
+        assert_eq!((all.ends.len(), few.ends.len()), (1000, 40));
+        let last = |s: &Series| s.spent.last().copied().flatten().unwrap();
+        assert!((last(&all) - last(&few)).abs() < 1e-9);
+        let missed = |s: &Series| s.classes[0].missed.iter().flatten().sum::<f64>();
+        assert_eq!(missed(&all), missed(&few));
+        let most = |values: &Values| values.iter().flatten().copied().fold(0.0, f64::max);
+        assert_eq!(most(&few.variants[0].ready), 9.0);
+        assert_eq!(most(&few.classes[0].ttft_p99), 1000.0);
+        assert_eq!(few.classes[0].ttft_p50[..4], [None; 4]);
+        assert!(few.classes[0].itl_p50.iter().all(Option::is_none));
+    }
+}

@@ -137,8 +137,8 @@ fn point(minute: u32) -> TimelinePoint {
         itl_p50_ms: Some(14.0 + 3.0 * load),
         itl_p99_ms: Some(30.0 + 20.0 * ripple),
         attained: 100,
-        missed: u64::from(minute % 97 == 0) * 5,
-        held: u64::from(minute % 200 == 0) * 2,
+        missed: u64::from(minute.is_multiple_of(97)) * 5,
+        held: u64::from(minute.is_multiple_of(200)) * 2,
     };
     let idle = ClassPoint {
         demand_rps: 0.0,
@@ -163,8 +163,13 @@ fn point(minute: u32) -> TimelinePoint {
 fn decision(i: u32) -> Decision {
     let from = 2 + i % 5;
     Decision {
-        variant: if i % 2 == 0 { "8b-l4" } else { "32b-h100" }.to_owned(),
-        model: if i % 2 == 0 {
+        variant: if i.is_multiple_of(2) {
+            "8b-l4"
+        } else {
+            "32b-h100"
+        }
+        .to_owned(),
+        model: if i.is_multiple_of(2) {
             "llama-3.1-8b"
         } else {
             "qwen3-32b"
@@ -174,7 +179,11 @@ fn decision(i: u32) -> Decision {
         at: 360.0 * f64::from(i),
         current: from,
         planned: from + 1,
-        target: if i % 3 == 0 { from - 1 } else { from + 1 },
+        target: if i.is_multiple_of(3) {
+            from - 1
+        } else {
+            from + 1
+        },
         reasons: vec![Reason {
             code: "demand-up".to_owned(),
             text: "forecast 12.4 requests/s in 2 min, 9 % above now".to_owned(),
