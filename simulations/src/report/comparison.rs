@@ -249,7 +249,7 @@ pub(super) fn overlays(report: &Report<'_>, series: &[Series]) -> Overlays {
         report,
         "Missed requests so far",
         "requests",
-        Unit::Number,
+        Unit::Count,
         (end, &longest.ends),
         &series.iter().map(missed_so_far).collect::<Vec<_>>(),
     );
@@ -257,7 +257,7 @@ pub(super) fn overlays(report: &Report<'_>, series: &[Series]) -> Overlays {
         report,
         "Replicas ready by policy",
         "replicas",
-        Unit::Number,
+        Unit::Count,
         (end, &longest.ends),
         &series
             .iter()

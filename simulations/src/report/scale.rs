@@ -5,7 +5,9 @@ use super::figures;
 /// What the values of an axis are, for the text of its ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// Plain numbers: replicas, requests, requests per second.
+    /// Whole numbers: replicas, requests.
+    Count,
+    /// Other plain numbers: requests per second.
     Number,
     /// Dollars.
     Dollars,
@@ -17,16 +19,25 @@ impl Unit {
     /// Letter that tells the page's script how to write a value.
     pub(super) const fn code(self) -> &'static str {
         match self {
-            Self::Number => "n",
+            Self::Count | Self::Number => "n",
             Self::Dollars => "$",
             Self::Latency => "ms",
         }
     }
 
+    /// The step between ticks, which is whole for counts.
+    fn at_least(self, step: f64) -> f64 {
+        if self == Self::Count {
+            step.max(1.0)
+        } else {
+            step
+        }
+    }
+
     fn tick(self, value: f64) -> String {
         match self {
-            Self::Number => figures::digits(value, 4),
-            Self::Dollars if value >= 10.0 || value == 0.0 => {
+            Self::Count | Self::Number => figures::digits(value, 4),
+            Self::Dollars if value.fract() == 0.0 => {
                 format!("${}", figures::digits(value, 4))
             }
             Self::Dollars => figures::dollars(value),
@@ -55,7 +66,7 @@ impl Scale {
     pub(super) fn from_zero(values: impl Iterator<Item = f64>, unit: Unit) -> Self {
         let greatest = finite(values).fold(0.0, f64::max);
         let high = if greatest > 0.0 { greatest } else { 1.0 };
-        let step = round_step(high / 5.0);
+        let step = unit.at_least(round_step(high / 5.0));
         Self {
             low: 0.0,
             high: (high / step - 1e-9).ceil() * step,
@@ -122,6 +133,7 @@ impl Scale {
             self.decades()
         } else {
             let step = round_step((self.high - self.low) / 5.0);
+            let step = self.unit.at_least(step);
             let n = ((self.high - self.low) / step + 1e-6).floor() as usize;
             (0..=n.min(12))
                 .map(|i| self.low + step * i as f64)
@@ -206,6 +218,8 @@ mod tests {
 
     #[test]
     fn linear_axes_start_at_zero_and_end_at_a_tick() {
+        let one = Scale::from_zero([1.0].into_iter(), Unit::Count);
+        assert_eq!(one.ticks(), [(0.0, "0".to_owned()), (1.0, "1".to_owned())]);
         for greatest in [0.3, 1.0, 7.0, 13.0, 99.0, 101.0, 123_456.0] {
             let scale = Scale::from_zero([greatest].into_iter(), Unit::Number);
             let ticks = scale.ticks();

@@ -47,7 +47,7 @@ fn replicas(run: &RunResult, series: &Series) -> Chart {
         .wide()
         .axis(
             Side::Left,
-            Some(Scale::from_zero(values, Unit::Number)),
+            Some(Scale::from_zero(values, Unit::Count)),
             "replicas",
         )
         .axis(
@@ -144,7 +144,7 @@ fn rule_words(bound: &Bound, input: Option<f64>, at_ms: f64) -> String {
 
 fn misses(run: &RunResult, series: &Series) -> Chart {
     let all = total(series.ends.len(), series.classes.iter().map(|c| &c.missed));
-    let scale = Scale::from_zero(all.iter().flatten().copied(), Unit::Number);
+    let scale = Scale::from_zero(all.iter().flatten().copied(), Unit::Count);
     let every = series.ends.first().copied().unwrap_or(0.0);
     let unit = format!("requests per {}", duration(every));
     let mut plot = Plot::new("Missed requests", 140.0, series.end, &series.ends).axis(
@@ -194,7 +194,7 @@ fn held(run: &RunResult, series: &Series) -> Option<Chart> {
     if !all().any(|v| v > 0.0) {
         return None;
     }
-    let scale = Scale::from_zero(all(), Unit::Number);
+    let scale = Scale::from_zero(all(), Unit::Count);
     let mut plot = Plot::new("Waiting at the gateway", 140.0, series.end, &series.ends).axis(
         Side::Left,
         Some(scale),
