@@ -116,16 +116,28 @@ pub fn single_replica(
     warm_up: usize,
     measured: usize,
 ) -> SingleRun {
-    let mut bench = Bench::new(model, warm_up, measured.max(1));
-    for request in requests {
-        bench.run_until(request.at);
-        if bench.unfinished == 0 {
-            break;
-        }
-        bench.arrive(&request, prefix_hit);
-    }
-    bench.run_until(Time::NEVER);
-    bench.result()
+    Bench::new(model, warm_up, measured).run(requests, |input| Prompt::Computed {
+        hit: (prefix_hit * f64::from(input)) as u32,
+    })
+}
+
+/// The same for a decode replica, where every prompt arrives with its KV cache.
+#[must_use]
+pub fn single_decoder(
+    model: &ReplicaModel,
+    requests: impl IntoIterator<Item = Request>,
+    warm_up: usize,
+    measured: usize,
+) -> SingleRun {
+    Bench::new(model, warm_up, measured).run(requests, |_| Prompt::Transferred)
+}
+
+/// How the KV of a prompt comes about.
+enum Prompt {
+    /// By prefill, but for `hit` tokens found in the prefix cache.
+    Computed { hit: u32 },
+    /// Over a link.
+    Transferred,
 }
 
 struct Bench {
@@ -161,13 +173,29 @@ impl Bench {
             e2e: histograms(),
             front_end: model.law.front_end_s,
             warm_up,
-            measured,
+            measured: measured.max(1),
             arrived: 0,
-            unfinished: measured,
+            unfinished: measured.max(1),
             refused: 0,
             arrivals: (Time::NEVER, Time::ZERO),
             ends: (Time::NEVER, Time::ZERO),
         }
+    }
+
+    fn run(
+        mut self,
+        requests: impl IntoIterator<Item = Request>,
+        prompt: impl Fn(u32) -> Prompt,
+    ) -> SingleRun {
+        for request in requests {
+            self.run_until(request.at);
+            if self.unfinished == 0 {
+                break;
+            }
+            self.arrive(&request, &prompt(request.input));
+        }
+        self.run_until(Time::NEVER);
+        self.result()
     }
 
     /// Batch that the next arrival belongs to.
@@ -178,7 +206,7 @@ impl Bench {
         }
     }
 
-    fn arrive(&mut self, request: &Request, prefix_hit: f64) {
+    fn arrive(&mut self, request: &Request, prompt: &Prompt) {
         if !self.replica.can_hold(request.input, request.output) {
             self.refused += 1;
             return;
@@ -197,7 +225,10 @@ impl Bench {
             request.at,
             order,
         );
-        sequence.fixed_hit = (prefix_hit * f64::from(request.input)) as u32;
+        match prompt {
+            Prompt::Computed { hit } => sequence.fixed_hit = *hit,
+            Prompt::Transferred => sequence.transferred = true,
+        }
         sequence.set_blocks(request.hash_ids.clone());
         let id = self.sequences.insert(sequence);
         self.replica.arrive(request.at, id, &mut self.sequences);
