@@ -37,6 +37,9 @@ pub struct Distribution {
     table: Vec<(f64, f64)>,
 }
 
+/// Share of probability above which a sample of a [`Distribution`] counts as an atom, and a cell keeps its width.
+const ATOM: f64 = 0.02;
+
 impl Distribution {
     /// The distribution of a constant.
     #[must_use]
@@ -58,22 +61,33 @@ impl Distribution {
         Self { mean, table }
     }
 
-    /// The distribution of weighted samples (value, weight > 0), any order.
+    /// The distribution of weighted samples (value, weight > 0), any order. A sample stands for the middle of its share
+    /// of probability, and the function is linear in between; a sample of more than 2 % is an atom.
     #[must_use]
     pub fn from_weighted(mut samples: Vec<(f64, f64)>) -> Self {
-        samples.sort_by(|a, b| a.0.total_cmp(&b.0));
+        samples.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         let total: f64 = samples.iter().map(|s| s.1).sum();
-        let mut cumulative = 0.0;
-        let mut mean = 0.0;
-        for (value, weight) in &mut samples {
-            mean += *value * *weight / total;
-            cumulative += *weight / total;
-            *weight = cumulative.min(1.0);
+        let mut table = Vec::with_capacity(samples.len() + 8);
+        let (mut below, mut mean) = (0.0, 0.0);
+        for (value, weight) in samples {
+            let share = weight / total;
+            mean += value * share;
+            if share > ATOM {
+                table.extend([(value, below), (value, below + share)]);
+            } else {
+                table.push((value, below + 0.5 * share));
+            }
+            below += share;
         }
-        Self {
-            mean,
-            table: samples,
-        }
+        Self { mean, table }
+    }
+
+    /// As [`Distribution::from_weighted`], of positive samples that come one by one: they are gathered in cells of a
+    /// 128th of an octave, which makes quantiles exact to 0.1 % or so and costs no sorting.
+    pub(crate) fn gathered(samples: impl Iterator<Item = (f64, f64)>) -> Self {
+        let mut cells = Cells::default();
+        samples.for_each(|(value, weight)| cells.add(value, weight));
+        cells.distribution()
     }
 
     /// Mean in seconds.
@@ -107,8 +121,84 @@ impl Distribution {
             self.table.get(i),
         ) {
             (Some(&(x0, p0)), Some(&(x1, p1))) if x1 > x0 => p0 + (p1 - p0) * (x - x0) / (x1 - x0),
+            (Some(_), None) => 1.0,
             (Some(&(_, p)), _) => p,
             (None, _) => 0.0,
+        }
+    }
+}
+
+/// Samples gathered by size, octave by octave from 2⁻²⁰ s (a microsecond) up to 2²⁰ s; what is beyond goes to the
+/// outermost cell.
+struct Cells {
+    octaves: Vec<Option<Box<[Cell; 1 << CELL_BITS]>>>,
+}
+
+/// log2 of the cells in an octave, which the leading bits of the mantissa tell apart.
+const CELL_BITS: u32 = 7;
+
+#[derive(Clone, Copy)]
+struct Cell {
+    weight: f64,
+    moment: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Cell {
+    const EMPTY: Self = Self {
+        weight: 0.0,
+        moment: 0.0,
+        least: f64::INFINITY,
+        most: 0.0,
+    };
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        Self {
+            octaves: vec![None; 40],
+        }
+    }
+}
+
+impl Cells {
+    fn add(&mut self, value: f64, weight: f64) {
+        const FIRST: u64 = (1023 - 20) << CELL_BITS;
+        let place = (value.max(0.0).to_bits() >> (52 - CELL_BITS)).saturating_sub(FIRST) as usize;
+        let last = (self.octaves.len() << CELL_BITS) - 1;
+        let (octave, within) = (
+            place.min(last) >> CELL_BITS,
+            place.min(last) % (1 << CELL_BITS),
+        );
+        let cells =
+            self.octaves[octave].get_or_insert_with(|| Box::new([Cell::EMPTY; 1 << CELL_BITS]));
+        let cell = &mut cells[within];
+        cell.weight += weight;
+        cell.moment += weight * value;
+        cell.least = cell.least.min(value);
+        cell.most = cell.most.max(value);
+    }
+
+    fn distribution(&self) -> Distribution {
+        let cells = || self.octaves.iter().flatten().flat_map(|o| o.iter());
+        let used = || cells().filter(|c| c.weight > 0.0);
+        let total: f64 = used().map(|c| c.weight).sum();
+        let moment: f64 = used().map(|c| c.moment).sum();
+        let mut table = Vec::with_capacity(used().count() + 64);
+        let mut below = 0.0;
+        for cell in used() {
+            let share = cell.weight / total;
+            if share > ATOM {
+                table.extend([(cell.least, below), (cell.most, below + share)]);
+            } else {
+                table.push((cell.moment / cell.weight, below + 0.5 * share));
+            }
+            below += share;
+        }
+        Distribution {
+            mean: if total > 0.0 { moment / total } else { 0.0 },
+            table,
         }
     }
 }

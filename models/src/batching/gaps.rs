@@ -8,36 +8,46 @@
 use super::occupancy::Occupancy;
 use super::prefill_queue::Sampled;
 use super::prompt_work::PromptWork;
+use crate::latency::Distribution;
 
-/// A weighted sample of (output tokens, mean gap seconds).
-pub(super) type RequestGap = (f64, f64, f64);
-
-/// Gaps over tokens as weighted samples (seconds, weight).
-pub(super) fn gaps_over_tokens(occupancy: &Occupancy, sampled: &[Sampled]) -> Vec<(f64, f64)> {
-    let mut out = Vec::new();
-    for (node, seen) in occupancy.nodes.iter().zip(sampled) {
-        let elapsed = seen.mixed.iter().sum::<f64>() + seen.decode_only * seen.decode_seconds;
-        let per_iteration = node.weight * node.batch / elapsed.max(1e-12);
-        if per_iteration <= 0.0 {
-            continue;
-        }
-        out.push((
-            seen.decode_seconds,
-            per_iteration * seen.decode_only.max(1e-9),
-        ));
-        out.extend(seen.mixed.iter().map(|&t| (t, per_iteration)));
-    }
-    out
+/// Mean gaps of requests of about one output length.
+pub(super) struct OutputGroup {
+    /// Ordinals of its shape points.
+    pub points: Vec<usize>,
+    /// Mean output tokens, and the share of these requests among those with more than one output token.
+    output: f64,
+    share: f64,
+    /// Mean gap in seconds, weighted.
+    pub gaps: Vec<(f64, f64)>,
 }
 
-/// Mean gap of one request over requests, as weighted (output tokens, seconds, weight).
+/// Gaps over tokens as weighted samples (seconds, weight).
+pub(super) fn gaps_over_tokens<'a>(
+    occupancy: &'a Occupancy,
+    sampled: &'a [Sampled],
+) -> impl Iterator<Item = (f64, f64)> + 'a {
+    let nodes = occupancy.nodes.iter().zip(sampled);
+    nodes
+        .filter(|(n, _)| n.batch > 0.0)
+        .flat_map(|(node, seen)| {
+            let per_iteration = node.weight * node.batch / seen.seconds().max(1e-12);
+            let plain = (
+                seen.decode_seconds,
+                per_iteration * seen.decode_only.max(1e-9),
+            );
+            let mixed = seen.mixed.iter().map(move |&t| (t, per_iteration));
+            mixed.chain([plain])
+        })
+}
+
+/// Mean gap of one request over requests, by output length.
 pub(super) fn gaps_over_requests(
     work: &PromptWork<'_>,
     occupancy: &Occupancy,
     sampled: &[Sampled],
     rate: f64,
-    smooth: f64,
-) -> Vec<RequestGap> {
+    dispersion: f64,
+) -> Vec<OutputGroup> {
     // Mean iteration and tokens produced per second at each node, from the samples.
     let slow: Vec<(f64, f64, f64)> = occupancy
         .nodes
@@ -46,8 +56,7 @@ pub(super) fn gaps_over_requests(
         .filter(|(n, _)| n.batch > 0.0)
         .map(|(n, s)| {
             let iterations = s.mixed.len() as f64 + s.decode_only;
-            let elapsed = s.mixed.iter().sum::<f64>() + s.decode_only * s.decode_seconds;
-            let mean = elapsed / iterations.max(1.0);
+            let mean = s.seconds() / iterations.max(1.0);
             (mean, s.decode_seconds, n.weight * n.batch / mean)
         })
         .collect();
@@ -60,40 +69,95 @@ pub(super) fn gaps_over_requests(
         / total.max(1e-300))
     .sqrt();
     let batch = occupancy.mean_in_system.max(1.0);
-    let stalls = Stalls::new(work, batch, rate * smooth, occupancy.decode_share);
+    let stalls = Stalls::new(work, batch, rate, dispersion, occupancy.decode_share);
     let relaxation = relaxation_tokens(work) * grand / (1.0 - occupancy.elasticity);
-    let mut out = Vec::new();
-    for (output, weight) in output_groups(work) {
-        let gaps = output - 1.0;
+    let mut groups = output_groups(work);
+    for group in &mut groups {
+        let gaps = group.output - 1.0;
         let kept = averaged(gaps * grand / relaxation).sqrt();
-        let together = occupancy.shared_swing(kept * drift, stalls.of_mean_gap(gaps, grand).0);
+        let residences = gaps / work.mean_decode.max(1e-9);
+        let together = occupancy.shared_swing(
+            kept * drift,
+            stalls.of_mean_gap(gaps, grand).0,
+            stalls.arrivals_share * newcomers(residences, occupancy.peakedness) / kept,
+        );
         for &(mean, base, w) in &slow {
-            let centre = grand + together * kept * (mean - grand);
+            let centre = grand + together * kept * (mean - grand) + occupancy.catch_up / gaps;
             let (deviation, skew) = stalls.of_mean_gap(gaps, centre);
             for &(z, share) in &NORMAL_STRATA {
                 let t = centre + together * deviation * pearson3_score(skew, z);
-                out.push((output, t.max(base.min(centre)), weight * w / total * share));
+                group
+                    .gaps
+                    .push((t.max(base.min(centre)), w / total * share * group.share));
             }
         }
     }
-    out
+    groups
+}
+
+/// Correlation of the requests that arrive during a residence with the average of the batch over it, for unit index of
+/// dispersion and an average that keeps the whole variance: an arrival at u adds E[min(d − u, L)]/d to that average (in
+/// mean residences, L exponential), and the batch has `peakedness` times the variance of Poisson.
+fn newcomers(d: f64, peakedness: f64) -> f64 {
+    let added = 0.5 * d * averaged(d);
+    added / (peakedness * d.max(1e-9)).sqrt()
+}
+
+/// End-to-end latency: TTFT plus the request's own gaps, the two taken as independent: each output length meets each
+/// stratum of its gaps with some quantile of TTFT, evenly spread over all of them.
+pub(super) fn end_to_end(
+    work: &PromptWork<'_>,
+    ttft: &Distribution,
+    groups: Vec<OutputGroup>,
+) -> Distribution {
+    const STRATA: u32 = 24;
+    let points = work.shape.points();
+    let mut out = Vec::with_capacity((points.len() + 2) * STRATA as usize);
+    let mut add = |tokens: f64, gap: &Distribution, weight: f64| {
+        for i in 0..STRATA {
+            let first = ttft.quantile((super::GOLDEN * (out.len() + 1) as f64).fract());
+            let own = (tokens - 1.0) * gap.quantile((f64::from(i) + 0.5) / f64::from(STRATA));
+            out.push((first + own, weight / f64::from(STRATA)));
+        }
+    };
+    for p in points.iter().filter(|p| p.output <= 1.5) {
+        add(1.0, &Distribution::constant(0.0), p.weight);
+    }
+    for group in groups {
+        let gap = Distribution::from_weighted(group.gaps);
+        for &i in &group.points {
+            add(points[i].output, &gap, points[i].weight);
+        }
+    }
+    Distribution::gathered(out.into_iter())
 }
 
 /// Moments of the stalls that prompts cause to a sequence. Its residence of m iterations is a delay busy period of an
 /// M/G/1 queue that starts with mT₀ of work: variance mT₀λE[x²]/(1−ρ)³, third central moment
 /// mT₀(λE[x³]/(1−ρ)⁴ + 3λ²E[x²]²/(1−ρ)⁵) (Kleinrock, Queueing Systems I, §5.8–5.10).
 struct Stalls {
+    /// What of the stalls' standard deviation goes with the number of prompts, times that of their number.
+    arrivals_share: f64,
     second: f64,
     third: f64,
     decode_share: f64,
 }
 
 impl Stalls {
-    fn new(work: &PromptWork<'_>, batch: f64, rate: f64, decode_share: f64) -> Self {
+    fn new(
+        work: &PromptWork<'_>,
+        batch: f64,
+        rate: f64,
+        dispersion: f64,
+        decode_share: f64,
+    ) -> Self {
         let left = decode_share.max(0.05);
-        let squares = rate * work.shape.mean_of(|p| work.stall(batch, p).powi(2));
-        let cubes = rate * work.shape.mean_of(|p| work.stall(batch, p).powi(3));
+        let moments = work.stall_moments(batch);
+        let square = moments.compound_second(dispersion);
+        let squares = rate * square;
+        let cubes = rate * moments.compound_third(dispersion);
         Self {
+            arrivals_share: dispersion * moments.mean / square.sqrt().max(1e-300),
             second: squares / left.powi(3),
             third: cubes / left.powi(4) + 3.0 * squares * squares / left.powi(5),
             decode_share: left,
@@ -129,28 +193,31 @@ fn averaged(x: f64) -> f64 {
     }
 }
 
-/// Output lengths in groups of at most an eighth, finer in the upper tail: (mean, weight); single-token outputs have no gap.
-fn output_groups(work: &PromptWork<'_>) -> Vec<(f64, f64)> {
-    let mut points: Vec<(f64, f64)> = work
-        .shape
-        .points()
-        .iter()
-        .filter(|p| p.output > 1.5)
-        .map(|p| (p.output, p.weight))
+/// Output lengths in groups of at most an eighth, finer in the upper tail; single-token outputs have no gap.
+fn output_groups(work: &PromptWork<'_>) -> Vec<OutputGroup> {
+    let points = work.shape.points();
+    let mut order: Vec<usize> = (0..points.len())
+        .filter(|&i| points[i].output > 1.5)
         .collect();
-    points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let total: f64 = points.iter().map(|p| p.1).sum();
-    let mut out: Vec<(f64, f64)> = Vec::with_capacity(9);
+    order.sort_by(|&a, &b| points[a].output.total_cmp(&points[b].output));
+    let total: f64 = order.iter().map(|&i| points[i].weight).sum();
+    let mut out: Vec<OutputGroup> = Vec::with_capacity(16);
     let (mut weight, mut moment, mut above) = (0.0, 0.0, total);
-    for (i, &(m, w)) in points.iter().enumerate() {
-        weight += w;
-        moment += w * m;
-        above -= w;
-        if weight >= total * 0.125_f64.min(0.004 + 0.4 * above.max(0.0) / total)
-            || i + 1 == points.len()
-        {
-            out.push((moment / weight, weight / total));
-            (weight, moment) = (0.0, 0.0);
+    let mut from = 0;
+    for (at, &i) in order.iter().enumerate() {
+        let p = &points[i];
+        weight += p.weight;
+        moment += p.weight * p.output;
+        above -= p.weight;
+        let target = 0.125_f64.min(0.004 + 0.4 * above.max(0.0) / total);
+        if weight >= total * target || at + 1 == order.len() {
+            out.push(OutputGroup {
+                points: order[from..=at].to_vec(),
+                output: moment / weight,
+                share: weight / total,
+                gaps: Vec::new(),
+            });
+            (weight, moment, from) = (0.0, 0.0, at + 1);
         }
     }
     out

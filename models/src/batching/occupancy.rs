@@ -32,6 +32,10 @@ pub(super) struct Occupancy {
     pub decode_share: f64,
     /// Share of the batch's variance that stalls by prompts cause.
     pub stalled_share: f64,
+    /// Variance of the batch over that under Poisson arrivals and undisturbed decode.
+    pub peakedness: f64,
+    /// Seconds that a residence lasts beyond its number of mean iterations.
+    pub catch_up: f64,
 }
 
 /// Largest share of the law that one node may stand for.
@@ -42,83 +46,29 @@ const LONGEST: usize = 20_000;
 impl Occupancy {
     /// Factor by which the standard deviation of a sum exceeds that of independent parts: batches swell while prompts
     /// stall them, so the swings of the batch (`drift`) and the stalls themselves (`stall`) come together.
-    pub fn shared_swing(&self, drift: f64, stall: f64) -> f64 {
+    pub fn shared_swing(&self, drift: f64, stall: f64, newcomers: f64) -> f64 {
         let independent = drift * drift + stall * stall;
         if independent <= 0.0 {
             return 1.0;
         }
-        (1.0 + 2.0 * self.stalled_share.sqrt() * drift * stall / independent).sqrt()
+        let correlation = (self.stalled_share.sqrt() + newcomers).min(1.0);
+        (1.0 + 2.0 * correlation * drift * stall / independent).sqrt()
     }
-
-    /// Solves the chain at `rate`; `sharpness` is R/z. `None` when the chain has no stationary law.
-    pub fn solve(
-        work: &PromptWork<'_>,
-        limits: &EngineLimits,
-        rate: f64,
-        sharpness: f64,
-    ) -> Option<Self> {
-        let speed = Speed::new(work, limits, rate)?;
-        let mut log_p = vec![0.0_f64];
-        let (mut peak, mut k) = (0.0_f64, 0_usize);
-        loop {
-            k += 1;
-            let step = (rate / speed.completions(k as f64)).ln() * sharpness;
-            let next = log_p[k - 1] + step;
-            peak = peak.max(next);
-            log_p.push(next);
-            if next < peak - 30.0 {
-                break;
-            }
-            if k >= LONGEST || !next.is_finite() {
-                return None;
-            }
-        }
-        let mut p: Vec<f64> = log_p.iter().map(|l| (l - peak).exp()).collect();
-        let total: f64 = p.iter().sum();
-        p.iter_mut().for_each(|x| *x /= total);
-        let mean_in_system = p.iter().enumerate().map(|(k, p)| k as f64 * p).sum::<f64>();
-        let decode_share = work.decode_seconds(mean_in_system) / speed.iteration(mean_in_system);
-        Some(Self {
-            stalled_share: 0.0,
-            decode_share: decode_share.min(1.0),
-            elasticity: speed.elasticity(mean_in_system),
-            nodes: nodes(&p, &speed),
-            mean_in_system,
-        })
-    }
-}
-
-/// Merges neighbouring states into nodes: fine in the upper tail, whole integers while the batch is small.
-fn nodes(p: &[f64], speed: &Speed) -> Vec<Node> {
-    let mut out = Vec::with_capacity(32);
-    let (mut weight, mut moment, mut above) = (0.0, 0.0, 1.0);
-    for (k, &pk) in p.iter().enumerate() {
-        weight += pk;
-        moment += pk * k as f64;
-        above -= pk;
-        let target = COARSEST.min(0.004 + 0.4 * above.max(0.0));
-        let last = k + 1 == p.len();
-        if weight >= target || (k == 0 && weight > 1e-3) || (last && weight > 0.0) {
-            out.push(speed.node(moment / weight, weight));
-            (weight, moment) = (0.0, 0.0);
-        }
-    }
-    out
 }
 
 /// Completion rates by number in system, interpolated between a few solved batch sizes.
-struct Speed {
+pub(super) struct Speed<'a> {
+    work: &'a PromptWork<'a>,
     /// (batch, mean iteration seconds), ascending.
     table: Vec<(f64, f64)>,
-    mean_decode: f64,
     slots: f64,
     kv: f64,
-    context: f64,
     context_sd: f64,
 }
 
-impl Speed {
-    fn new(work: &PromptWork<'_>, limits: &EngineLimits, rate: f64) -> Option<Self> {
+impl<'a> Speed<'a> {
+    /// Solves iteration times at `rate`; `None` when prompts alone fill an empty replica.
+    pub fn new(work: &'a PromptWork<'a>, limits: &EngineLimits, rate: f64) -> Option<Self> {
         let most = limits
             .max_sequences
             .min(limits.kv_tokens / work.context)
@@ -138,13 +88,69 @@ impl Speed {
             batch = (batch + 1.0).max((batch * 1.2).ceil()).min(most);
         }
         Some(Self {
+            work,
             table,
-            mean_decode: work.mean_decode.max(1e-9),
             slots: limits.max_sequences,
             kv: limits.kv_tokens,
-            context: work.context,
             context_sd: work.context_variance.sqrt(),
         })
+    }
+
+    /// The chain at `rate` with residences `catch_up` seconds longer than their iterations; `sharpness` is R/z. `None`
+    /// when it has no stationary law.
+    pub fn occupancy(&self, rate: f64, sharpness: f64, catch_up: f64) -> Option<Occupancy> {
+        let p = self.law(rate, sharpness, catch_up)?;
+        let mean_in_system = p.iter().enumerate().map(|(k, p)| k as f64 * p).sum::<f64>();
+        Some(Occupancy {
+            catch_up,
+            peakedness: 1.0,
+            stalled_share: 0.0,
+            decode_share: self.decode_share(mean_in_system),
+            elasticity: self.elasticity(mean_in_system),
+            nodes: self.nodes(&p, catch_up),
+            mean_in_system,
+        })
+    }
+
+    /// Probabilities of 0, 1, 2, … in system.
+    fn law(&self, rate: f64, sharpness: f64, catch_up: f64) -> Option<Vec<f64>> {
+        let mut log_p = vec![0.0_f64];
+        let (mut peak, mut k) = (0.0_f64, 0_usize);
+        loop {
+            k += 1;
+            let step = (rate / self.completions(k as f64, catch_up)).ln() * sharpness;
+            let next = log_p[k - 1] + step;
+            peak = peak.max(next);
+            log_p.push(next);
+            if next < peak - 30.0 {
+                break;
+            }
+            if k >= LONGEST || !next.is_finite() {
+                return None;
+            }
+        }
+        let mut p: Vec<f64> = log_p.iter().map(|l| (l - peak).exp()).collect();
+        let total: f64 = p.iter().sum();
+        p.iter_mut().for_each(|x| *x /= total);
+        Some(p)
+    }
+
+    /// Merges neighbouring states into nodes: fine in the upper tail, whole integers while the batch is small.
+    fn nodes(&self, p: &[f64], catch_up: f64) -> Vec<Node> {
+        let mut out = Vec::with_capacity(32);
+        let (mut weight, mut moment, mut above) = (0.0, 0.0, 1.0);
+        for (k, &pk) in p.iter().enumerate() {
+            weight += pk;
+            moment += pk * k as f64;
+            above -= pk;
+            let target = COARSEST.min(0.004 + 0.4 * above.max(0.0));
+            let last = k + 1 == p.len();
+            if weight >= target || (k == 0 && weight > 1e-3) || (last && weight > 0.0) {
+                out.push(self.node(moment / weight, weight, catch_up));
+                (weight, moment) = (0.0, 0.0);
+            }
+        }
+        out
     }
 
     fn iteration(&self, batch: f64) -> f64 {
@@ -160,8 +166,8 @@ impl Speed {
     /// contexts is close to normal.
     fn running(&self, k: f64) -> f64 {
         let most = k.min(self.slots);
-        let surely =
-            (self.kv - 3.0 * self.context_sd * (self.kv / self.context).sqrt()) / self.context;
+        let surely = (self.kv - 3.0 * self.context_sd * (self.kv / self.work.context).sqrt())
+            / self.work.context;
         if most <= surely {
             return most;
         }
@@ -170,7 +176,7 @@ impl Speed {
         let mut j = from + 1.0;
         while j <= most + 1e-9 {
             let fits =
-                normal_cdf((self.kv - j * self.context) / (j.sqrt() * self.context_sd + 1e-9));
+                normal_cdf((self.kv - j * self.work.context) / (j.sqrt() * self.context_sd + 1e-9));
             running += fits;
             if fits < 1e-4 {
                 break;
@@ -180,9 +186,16 @@ impl Speed {
         running.max(most.min(1.0))
     }
 
-    fn completions(&self, k: f64) -> f64 {
+    fn completions(&self, k: f64, catch_up: f64) -> f64 {
         let running = self.running(k);
-        running / (self.mean_decode * self.iteration(running))
+        let iterations = self.work.mean_decode.max(1e-9);
+        let least = iterations * self.work.decode_seconds(running);
+        running / (iterations * self.iteration(running) + catch_up).max(least)
+    }
+
+    /// Share of time that decode alone would take with `batch` running.
+    fn decode_share(&self, batch: f64) -> f64 {
+        (self.work.decode_seconds(batch) / self.iteration(batch)).min(1.0)
     }
 
     fn elasticity(&self, batch: f64) -> f64 {
@@ -194,19 +207,19 @@ impl Speed {
         (batch * (high - low) / (2.0 * d) / self.iteration(batch)).clamp(0.0, 0.95)
     }
 
-    fn node(&self, k: f64, weight: f64) -> Node {
+    fn node(&self, k: f64, weight: f64, catch_up: f64) -> Node {
         let batch = if k < 1.0 { k } else { self.running(k) };
         let queued = if k - batch > 0.05 { k - batch } else { 0.0 };
         Node {
             batch,
             weight,
             queued,
-            completion_rate: batch / (self.mean_decode * self.iteration(batch)),
+            completion_rate: self.completions(batch, catch_up),
         }
     }
 }
 
 /// Standard normal distribution function (logistic-type approximation, error below 2·10⁻⁴: Bowling et al. 2009).
-fn normal_cdf(z: f64) -> f64 {
+pub(super) fn normal_cdf(z: f64) -> f64 {
     1.0 / (1.0 + (-(1.5976 * z + 0.07056 * z * z * z)).exp())
 }

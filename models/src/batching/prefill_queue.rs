@@ -31,6 +31,13 @@ pub(super) struct Sampled {
     pub decode_seconds: f64,
 }
 
+impl Sampled {
+    /// Seconds of all iterations.
+    pub fn seconds(&self) -> f64 {
+        self.mixed.iter().sum::<f64>() + self.decode_only * self.decode_seconds
+    }
+}
+
 struct Prompt {
     arrived: f64,
     point: usize,

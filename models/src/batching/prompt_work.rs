@@ -79,6 +79,15 @@ impl<'a> PromptWork<'a> {
         Some(t)
     }
 
+    /// Mean seconds of an iteration with `batch` decoding sequences to which a Poisson number of prompts comes.
+    pub fn iteration_with(&self, batch: f64, prompts: f64) -> f64 {
+        let room = (self.budget - batch).max(1.0);
+        let one = self
+            .shape
+            .mean_of(|p| self.compute_added(batch, computed(self.shape, p), room));
+        self.decode_seconds(batch) + self.added(batch, prompts, one, room)
+    }
+
     /// Mean seconds that a Poisson number of prompts with the given mean adds to iterations.
     fn added(&self, batch: f64, mean: f64, one: f64, room: f64) -> f64 {
         let linear = mean * self.mean_linear;
@@ -123,10 +132,48 @@ impl<'a> PromptWork<'a> {
             + self.law.per_sequence_s * chunks
     }
 
+    /// Moments of the seconds that a prompt adds to the iterations of `batch` decoding sequences.
+    pub fn stall_moments(&self, batch: f64) -> StallMoments {
+        let mean = self.shape.mean_of(|p| self.stall(batch, p));
+        let central = |power| {
+            self.shape
+                .mean_of(|p| (self.stall(batch, p) - mean).powi(power))
+        };
+        StallMoments {
+            mean,
+            variance: central(2),
+            third: central(3),
+        }
+    }
+
     /// Seconds that one prompt of this kind adds to the decoding sequences' iterations when it comes alone.
     pub fn stall(&self, batch: f64, p: &ShapePoint) -> f64 {
         let room = (self.budget - batch).max(1.0);
         self.linear_seconds(p, room) + self.compute_added(batch, computed(self.shape, p), room)
+    }
+}
+
+/// Mean and central moments of the seconds that one prompt adds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StallMoments {
+    pub mean: f64,
+    pub variance: f64,
+    pub third: f64,
+}
+
+impl StallMoments {
+    /// Variance per arrival of the sum over arrivals whose counts have index of dispersion I: Var x + I·E[x]², which is
+    /// E[x²] under Poisson arrivals.
+    pub fn compound_second(&self, dispersion: f64) -> f64 {
+        self.variance + dispersion * self.mean.powi(2)
+    }
+
+    /// Third cumulant per arrival of that sum: κ₃(x) + 3I·E[x]Var x + I²·E[x]³, E[x³] under Poisson arrivals. That of the
+    /// counts is I² for gamma gaps: 3σ⁴ − μ₃ = 3I² − 2I² by the cumulants of renewal counts (Cox, Renewal Theory, §4.6).
+    pub fn compound_third(&self, dispersion: f64) -> f64 {
+        self.third
+            + 3.0 * dispersion * self.mean * self.variance
+            + (dispersion * self.mean).powi(2) * self.mean
     }
 }
 
