@@ -216,6 +216,8 @@ impl ContinuousBatching {
     /// sequences complete; 0 when the shape does not fit.
     #[must_use]
     pub fn throughput_at(&self, shape: &RequestShape, batch: f64) -> f64 {
+        let own = self.seen_by_role(shape);
+        let shape = own.as_ref().unwrap_or(shape);
         if self.does_not_fit(shape).is_some() {
             return 0.0;
         }
@@ -265,8 +267,6 @@ impl LatencyModel for ContinuousBatching {
     }
 
     fn stability_limit(&self, shape: &RequestShape) -> f64 {
-        let own = self.seen_by_role(shape);
-        let shape = own.as_ref().unwrap_or(shape);
         self.throughput_at(shape, f64::INFINITY)
     }
 }

@@ -92,7 +92,7 @@ pub struct PlannerSettings {
     pub kv_link_bytes_per_s: f64,
     /// Tokens of batch prefill in one iteration, so that interactive gaps stay short.
     pub batch_chunk_tokens: f64,
-    /// Whether batch work gets variants of its own kind only (never shares replicas with interactive work).
+    /// Whether the fleet is sized as if batch work had replicas of its own: what sharing saves is the difference.
     pub separate_batch: bool,
     /// Rounds of the mixed-shape check.
     pub mixture_rounds: u32,
@@ -172,12 +172,21 @@ pub fn plan(input: &PlanInput<'_>, table: &mut CapacityTable) -> Result<Planned,
         raised += 1;
         plan = solve(&problem, &input.settings.solve)?;
     }
+    fold_twins(&mut plan, input.catalogue.variants.len());
     Ok(Planned {
         problem,
         plan,
         routes,
         raised,
     })
+}
+
+/// Adds the replicas that batch work has for itself to those of the variant.
+fn fold_twins(plan: &mut Plan, variants: usize) {
+    let twins = plan.replicas.split_off(variants.min(plan.replicas.len()));
+    for (own, twin) in plan.replicas.iter_mut().zip(twins) {
+        *own += twin;
+    }
 }
 
 /// B*: running sequences per replica up to which batch work may fill each variant that serves interactive classes too,
@@ -192,7 +201,7 @@ pub fn batch_limits(input: &PlanInput<'_>) -> BTreeMap<String, u32> {
                 .class(&w.class)
                 .is_some_and(|c| c.is_batch())
             {
-                let limit = routes::batch_limit(input, v, w);
+                let limit = routes::batch_limit(input, v, w).max(1);
                 out.entry(variant.name.clone())
                     .and_modify(|l: &mut u32| *l = limit.min(*l))
                     .or_insert(limit);

@@ -21,7 +21,7 @@ pub(super) fn raise_loads(
     problem: &mut Problem,
 ) -> bool {
     let mut raised = false;
-    for v in 0..problem.variants.len() {
+    for v in 0..input.catalogue.variants.len() {
         if input.catalogue.variants[v].role != Role::Both || plan.replicas[v] == 0 {
             continue;
         }

@@ -8,7 +8,7 @@ use wva_models::units::Seconds;
 use wva_models::variant::Role;
 
 use super::{CapacityTable, PlanInput, RouteInfo, Workload};
-use crate::problem::{Demand, Problem, Route, Stage};
+use crate::problem::{Demand, Problem, Route, Stage, VariantOption};
 
 /// Shares of the TTFT budget that the prefill stage may get; the rest is for the transfer and the first decode iteration.
 const TTFT_SPLITS: [f64; 3] = [0.5, 0.7, 0.85];
@@ -28,6 +28,9 @@ pub(super) fn problem(
         change_price: input.settings.change_price_usd,
         ..Problem::default()
     };
+    if input.settings.separate_batch {
+        add_twins(&mut problem);
+    }
     let mut infos = Vec::new();
     for (w, workload) in input.workloads.iter().enumerate() {
         let class = input.catalogue.class(&workload.class);
@@ -48,8 +51,37 @@ pub(super) fn problem(
         for (variants, capacities) in considered {
             add(input, &mut problem, &mut infos, w, &variants, capacities);
         }
+        if batch && input.settings.separate_batch {
+            let twin = |s: &mut Stage| s.variant += input.catalogue.variants.len();
+            let own = problem.routes.iter_mut().filter(|r| r.demand == w);
+            own.flat_map(|r| &mut r.stages).for_each(twin);
+        }
     }
     (problem, infos)
+}
+
+/// Gives every variant a twin for batch work alone, with the same price and under the same limits: what a fleet of its own
+/// costs.
+fn add_twins(problem: &mut Problem) {
+    let count = problem.variants.len();
+    let twins: Vec<_> = problem
+        .variants
+        .iter()
+        .map(|v| VariantOption {
+            min: 0,
+            current: 0,
+            ..v.clone()
+        })
+        .collect();
+    problem.variants.extend(twins);
+    for limit in &mut problem.limits {
+        let twins: Vec<_> = limit
+            .replicas
+            .iter()
+            .map(|&(v, use_)| (v + count, use_))
+            .collect();
+        limit.replicas.extend(twins);
+    }
 }
 
 type Considered = Vec<(Vec<usize>, Vec<Capacity>)>;
@@ -96,18 +128,12 @@ fn interactive(
     slo: &Slo,
 ) -> Considered {
     let slo = beside_batch(input, workload, slo);
-    let of_role = |role: Role| -> Vec<usize> {
-        let all = input.catalogue.variants.iter().enumerate();
-        all.filter(|(_, v)| v.model == workload.model && v.role == role)
-            .map(|(i, _)| i)
-            .collect()
-    };
-    let mut out: Considered = of_role(Role::Both)
+    let mut out: Considered = of_role(input, workload, Role::Both)
         .into_iter()
         .map(|v| (vec![v], vec![sized(input, table, v, workload, &slo)]))
         .collect();
-    for &p in &of_role(Role::Prefill) {
-        for &d in &of_role(Role::Decode) {
+    for &p in &of_role(input, workload, Role::Prefill) {
+        for &d in &of_role(input, workload, Role::Decode) {
             for split in TTFT_SPLITS {
                 let (prefill, decode) = split_slo(input, p, workload, &slo, split);
                 let capacities = vec![
@@ -236,28 +262,44 @@ fn split_slo(
     )
 }
 
-/// Batch work fits wherever the shape fits: its rate per replica is what the batch B* completes.
+/// Batch work fits wherever the shape fits: its rate per replica is what the batch B* completes. Pairs carry it like any
+/// other work, with no TTFT to split.
 fn batch_routes(input: &PlanInput<'_>, workload: &Workload) -> Considered {
-    let variants = input.catalogue.variants.iter().enumerate();
-    variants
-        .filter(|(_, v)| v.model == workload.model && v.role == Role::Both)
-        .map(|(v, _)| {
-            let batch = f64::from(batch_limit(input, v, workload));
-            let rate = input.model_of(v).throughput_at(&workload.shape, batch);
-            let capacity = if batch < 1.0 || rate <= 0.0 {
-                Capacity::Infeasible {
-                    binding: Binding::Itl,
-                    at_rest: 0.0,
-                    limit: 0.0,
-                }
-            } else {
-                Capacity::Sustains {
-                    rate: rate * BATCH_FILL,
-                    binding: Binding::Itl,
-                }
-            };
-            (vec![v], vec![capacity])
-        })
+    let capacity = |v: usize| batch_capacity(input, v, workload);
+    let mut out: Considered = of_role(input, workload, Role::Both)
+        .into_iter()
+        .map(|v| (vec![v], vec![capacity(v)]))
+        .collect();
+    for p in of_role(input, workload, Role::Prefill) {
+        for d in of_role(input, workload, Role::Decode) {
+            out.push((vec![p, d], vec![capacity(p), capacity(d)]));
+        }
+    }
+    out
+}
+
+fn batch_capacity(input: &PlanInput<'_>, v: usize, workload: &Workload) -> Capacity {
+    let batch = f64::from(batch_limit(input, v, workload));
+    let rate = input.model_of(v).throughput_at(&workload.shape, batch);
+    if batch < 1.0 || rate <= 0.0 {
+        let (binding, at_rest, limit) = (Binding::Itl, 0.0, 0.0);
+        return Capacity::Infeasible {
+            binding,
+            at_rest,
+            limit,
+        };
+    }
+    Capacity::Sustains {
+        rate: rate * BATCH_FILL,
+        binding: Binding::Itl,
+    }
+}
+
+/// Ordinals of the workload's variants of one role.
+fn of_role(input: &PlanInput<'_>, workload: &Workload, role: Role) -> Vec<usize> {
+    let all = input.catalogue.variants.iter().enumerate();
+    all.filter(|(_, v)| v.model == workload.model && v.role == role)
+        .map(|(i, _)| i)
         .collect()
 }
 
@@ -275,11 +317,24 @@ pub(super) fn batch_limit(input: &PlanInput<'_>, v: usize, workload: &Workload) 
         .filter_map(|w| input.catalogue.class(&w.class)?.slo()?.itl)
         .map(|b| b.limit.get() * BATCH_ITL_SHARE)
         .fold(f64::INFINITY, f64::min);
-    input.model_of(v).largest_batch(
-        &workload.shape,
-        input.settings.batch_chunk_tokens,
-        strictest,
-    )
+    let model = input.model_of(v);
+    // A slow device gets smaller chunks rather than no batch work; decode replicas and prefill-only ones have no mixture.
+    let chunk = if variant.role == Role::Both {
+        input.settings.batch_chunk_tokens
+    } else {
+        0.0
+    };
+    let strictest = if variant.role == Role::Prefill {
+        f64::INFINITY
+    } else {
+        strictest
+    };
+    (0..4)
+        .map(|halvings| {
+            model.largest_batch(&workload.shape, chunk / f64::from(1 << halvings), strictest)
+        })
+        .find(|&batch| batch > 0)
+        .unwrap_or(0)
 }
 
 /// Conditions of a workload under `slo`.
