@@ -33,7 +33,7 @@ use recorder::Recorder;
 
 Conditions of --fail-if speak of the policy `wva` (or the first, where it does not run) unless they name another:
   cost, gpu_hours, attainment, requests, missed, failed, shed, mean_replicas, max_replicas, scaling_events,
-  p50_ttft .. p99_e2e and mean_itl in ms, s or min (the worst class, or `p99_ttft[chat]`), hpa-queue.cost, static+5%.
+  p50_ttft .. p99_e2e and mean_itl in ms, s or min (the worst interactive class, or `p99_ttft[chat]`), hpa-queue.cost, static+5%.
 
 Traces are told apart by content: Azure, BurstGPT and similar CSV, Mooncake JSON lines, rate files `t_s,rate_rps`.
 Exit code 1 when the condition of --fail-if holds.")]
@@ -113,7 +113,9 @@ impl Simulate {
         self.report.write(console, || {
             page::page(&scenario, &results, trace.as_deref())
         })?;
-        Ok(console.judge(condition.as_ref(), &|q| metrics::figure(&results, q)))
+        Ok(console.judge(condition.as_ref(), &|q| {
+            metrics::figure(&scenario.catalogue, &results, q)
+        }))
     }
 
     fn read(&self) -> Result<Scenario, Failure> {

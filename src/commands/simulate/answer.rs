@@ -6,7 +6,7 @@ use wva_simulations::request::RequestSource as _;
 use wva_simulations::result::{ClassResult, RunResult, VariantResult};
 use wva_simulations::scenario::Scenario;
 
-use super::metrics::worst;
+use super::metrics::worst_of_run;
 use crate::console::{Answer, Page};
 use crate::figures::{dollars, grouped, millis, percent, seconds, short};
 use crate::table::{Cell, Table, Tone};
@@ -44,6 +44,9 @@ struct Row<'a> {
     mean_replicas: f64,
     max_replicas: u32,
     scaling_events: u64,
+    /// Of the worst interactive class; of the worst class where none is interactive.
+    p99_ttft_ms: Option<f64>,
+    p99_itl_ms: Option<f64>,
     classes: Vec<Class<'a>>,
     variants: &'a [VariantResult],
 }
@@ -81,6 +84,8 @@ impl<'a> Simulated<'a> {
             mean_replicas: run.mean_replicas,
             max_replicas: run.max_replicas,
             scaling_events: run.scaling_events,
+            p99_ttft_ms: worst_of_run(catalogue, run, "p99_ttft"),
+            p99_itl_ms: worst_of_run(catalogue, run, "p99_itl"),
             classes: run.classes.iter().map(class).collect(),
             variants: &run.variants,
         };
@@ -172,9 +177,7 @@ impl Simulated<'_> {
                 .map_or(String::new(), |c| {
                     format!("{:+.0} %", (p.cost_usd / c - 1.0) * 100.0)
                 });
-            let p99 = |metric| {
-                worst(p.classes.iter().map(|c| c.result), metric).map_or("-".to_owned(), millis)
-            };
+            let p99 = |p99: Option<f64>| Cell::from(p99.map_or("-".to_owned(), millis));
             table.row([
                 mark(p.attains),
                 Cell::toned(p.policy, tone),
@@ -185,8 +188,8 @@ impl Simulated<'_> {
                 short(p.mean_replicas).into(),
                 p.max_replicas.to_string().into(),
                 grouped(p.scaling_events as f64).into(),
-                p99("p99_ttft").into(),
-                p99("p99_itl").into(),
+                p99(p.p99_ttft_ms),
+                p99(p.p99_itl_ms),
             ]);
         }
         table

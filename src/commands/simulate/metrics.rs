@@ -1,5 +1,7 @@
 //! What `--fail-if` may look at in a comparison.
 
+use wva_models::catalogue::Catalogue;
+use wva_models::service_class::ServiceClass;
 use wva_simulations::result::{ClassResult, LatencySummary, RunResult};
 use wva_simulations::scenario::Scenario;
 
@@ -47,15 +49,15 @@ pub fn vocabulary(scenario: &Scenario, policies: &[&str]) -> Vocabulary {
 }
 
 /// The figure that a condition asks for; absent where nothing was measured.
-pub fn figure(results: &[RunResult], quantity: &Quantity) -> Option<f64> {
+pub fn figure(catalogue: &Catalogue, results: &[RunResult], quantity: &Quantity) -> Option<f64> {
     let run = results.iter().find(|r| r.policy == quantity.subject)?;
     match &quantity.class {
         Some(class) => of_class(run, class, &quantity.metric),
-        None => of_run(run, &quantity.metric),
+        None => of_run(catalogue, run, &quantity.metric),
     }
 }
 
-fn of_run(run: &RunResult, metric: &str) -> Option<f64> {
+fn of_run(catalogue: &Catalogue, run: &RunResult, metric: &str) -> Option<f64> {
     Some(match metric {
         "cost" | "cost_usd" => run.cost_usd,
         "gpu_hours" => run.gpu_hours,
@@ -69,7 +71,7 @@ fn of_run(run: &RunResult, metric: &str) -> Option<f64> {
         "mean_replicas" => run.mean_replicas,
         "max_replicas" => f64::from(run.max_replicas),
         "scaling_events" => run.scaling_events as f64,
-        latency => return worst(run.classes.iter(), latency),
+        latency => return worst_of_run(catalogue, run, latency),
     })
 }
 
@@ -88,8 +90,19 @@ fn of_class(run: &RunResult, class: &str, metric: &str) -> Option<f64> {
     }
 }
 
+/// The worst latency of a run: of its interactive classes, since batch work waits on purpose; of all where none is.
+pub fn worst_of_run(catalogue: &Catalogue, run: &RunResult, metric: &str) -> Option<f64> {
+    let batch = |c: &ClassResult| {
+        catalogue
+            .class(&c.class)
+            .is_some_and(ServiceClass::is_batch)
+    };
+    let interactive = run.classes.iter().filter(|c| !batch(c));
+    worst(interactive, metric).or_else(|| worst(run.classes.iter(), metric))
+}
+
 /// The greatest of the classes' figures: of percentiles there is no mean.
-pub fn worst<'a>(classes: impl Iterator<Item = &'a ClassResult>, metric: &str) -> Option<f64> {
+fn worst<'a>(classes: impl Iterator<Item = &'a ClassResult>, metric: &str) -> Option<f64> {
     let (statistic, latency) = metric.split_once('_')?;
     let of = |c: &ClassResult| {
         let summary: LatencySummary = match latency {
