@@ -3,7 +3,7 @@
 mod catalogue;
 mod completions;
 mod explain;
-mod plan;
+pub mod plan;
 mod predict;
 mod replay;
 mod simulate;

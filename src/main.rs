@@ -10,6 +10,7 @@ mod console;
 mod diagnostic;
 mod failure;
 mod figures;
+mod fleet;
 mod input;
 mod progress;
 mod table;

@@ -11,6 +11,7 @@ use wva_models::catalogue::{Catalogue, names};
 use crate::console::Console;
 use crate::diagnostic::Diagnostic;
 use crate::failure::{Failure, Verdict};
+use crate::fleet::Fleet;
 use crate::input::Input;
 use check::Checked;
 use listing::Listing;
@@ -35,7 +36,7 @@ enum Action {
   wva catalogue list
   wva catalogue list fleet.yaml -o wide")]
     List {
-        /// YAML file with accelerators, models, variants, classes, stock; absent: only what is built in
+        /// A catalogue, scenario or plan file; absent: only what is built in
         file: Option<PathBuf>,
     },
     /// Show one accelerator, model, variant or class with everything that belongs to it
@@ -46,14 +47,14 @@ enum Action {
     Show {
         /// Its name; registry ids and node labels work too
         name: String,
-        /// YAML file on top of what is built in
+        /// A catalogue, scenario or plan file on top of what is built in
         file: Option<PathBuf>,
     },
     /// Check a file: names, numbers, units, memory, contradictions
     #[command(after_help = "Examples:
   wva catalogue check fleet.yaml && echo sound")]
     Check {
-        /// YAML file with accelerators, models, variants, classes, stock
+        /// A catalogue, scenario or plan file
         file: PathBuf,
     },
 }
@@ -66,7 +67,7 @@ impl CatalogueVerb {
             Action::Show { name, file } => console.answer(&about(read(file)?, name)?)?,
             Action::Check { file } => {
                 let input = Input::read(file, "a catalogue")?;
-                let catalogue = Catalogue::parse(&input.text, &input.name)?;
+                let catalogue = Fleet::read(&input)?.catalogue;
                 console.answer(&Checked::new(&input.name, &catalogue))?;
             }
         }
@@ -79,7 +80,7 @@ fn read(file: &Option<PathBuf>) -> Result<Catalogue, Failure> {
         return Ok(Catalogue::builtin());
     };
     let input = Input::read(path, "a catalogue")?;
-    Ok(Catalogue::parse(&input.text, &input.name)?)
+    Ok(Fleet::read(&input)?.catalogue)
 }
 
 /// What belongs to `name`. A model without variants is offered on every accelerator that has a price.

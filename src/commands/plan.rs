@@ -1,7 +1,7 @@
 //! `wva plan`: the cheapest fleet for given rates, and what limits it.
 
 pub mod answer;
-mod file;
+pub mod file;
 mod tables;
 
 use std::path::PathBuf;

@@ -11,13 +11,14 @@ use wva_models::capacity::{Conditions, capacity};
 use wva_models::catalogue::{Catalogue, Place, from_yaml};
 use wva_models::latency::{Arrivals, LatencyModel as _, Load};
 use wva_models::service_class::{ServiceClass, Slo};
-use wva_models::shape::{RequestShape, ShapePoint, ShapeText};
+use wva_models::shape::{RequestShape, ShapeText};
 use wva_models::variant::Variant;
 
 use crate::condition::Condition;
 use crate::console::Console;
 use crate::diagnostic::Diagnostic;
 use crate::failure::{Failure, Verdict};
+use crate::fleet::Fleet;
 use crate::input::Input;
 use answer::Predicted;
 
@@ -25,7 +26,8 @@ use answer::Predicted;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wva predict fleet.yaml --variant llama-3.1-8b-h100 --rate 8 --input 1000 --output 200
-  wva predict fleet.yaml --variant llama-3.1-8b-h100 --rate 8 --shape chat-shape.yaml --class chat
+  wva predict examples/chat.yaml --variant h100 --rate 8 --class chat          sizes and SLO of the scenario
+  wva predict fleet.yaml --variant llama-3.1-8b-h100 --rate 8 --shape sizes.yaml
   wva predict fleet.yaml --variant llama-3.1-8b-l40s --rate 2 --input 1000 --output 200 --arrivals cv=2 -o json
   wva predict fleet.yaml --variant llama-3.1-8b-h100 --rate 8 --input 1000 --output 200 --fail-if 'p99_ttft>1s'
 
@@ -34,7 +36,7 @@ A shape file says how large requests are:
   output_tokens: {uniform: [100, 300]}               or just a number
   prefix_hit: 0.2                                    share of input tokens found in the prefix cache")]
 pub struct Predict {
-    /// YAML file with the variant: a catalogue
+    /// A catalogue, scenario or plan file with the variant
     file: PathBuf,
     /// Name of the variant
     #[arg(long, value_name = "NAME")]
@@ -110,12 +112,13 @@ impl Predict {
             .map(|text| Condition::parse(text, &answer::vocabulary()));
         let condition = condition.transpose()?;
         let input = Input::read(&self.file, "a catalogue")?;
-        let catalogue = Catalogue::parse(&input.text, &input.name)?;
+        let fleet = Fleet::read(&input)?;
+        let catalogue = &fleet.catalogue;
         let flag = |name: &str| Place::file(name);
         let variant = catalogue
             .variant(&self.variant)
             .ok_or_else(|| catalogue.unknown_variant(flag("--variant"), self.variant.clone()))?;
-        let shape = self.request_shape()?;
+        let shape = self.request_shape(&fleet, &variant.model)?;
         let class = self.class.as_ref().map(|name| {
             let unknown = || catalogue.unknown_class(flag("--class"), name.clone());
             catalogue.class(name).ok_or_else(unknown)
@@ -124,7 +127,7 @@ impl Predict {
         if let Some(class) = class {
             catalogue.check_floor(class, &variant.model, &shape, &input.name)?;
         }
-        let answer = self.predict(&catalogue, variant, &shape, class);
+        let answer = self.predict(catalogue, variant, &shape, class);
         console.answer(&answer)?;
         if variant.law.is_none() {
             let name = &variant.name;
@@ -168,21 +171,21 @@ impl Predict {
         answer
     }
 
-    fn request_shape(&self) -> Result<RequestShape, Failure> {
+    /// The sizes on the command line, or else those that the file states for the model.
+    fn request_shape(&self, fleet: &Fleet, model: &str) -> Result<RequestShape, Failure> {
         if let Some(path) = &self.shape {
             return shape_file(path);
         }
-        let (Some(input), Some(output)) = (self.input, self.output) else {
-            return Err(Diagnostic::new("how large are the requests?")
+        if let (Some(input), Some(output)) = (self.input, self.output) {
+            let shape = RequestShape::fixed(input, output);
+            return shape.map_err(|e| Diagnostic::new(e.to_string()).into());
+        }
+        let stated = fleet.shape(model, self.class.as_deref()).cloned();
+        stated.ok_or_else(|| {
+            Diagnostic::new("how large are the requests?")
                 .help("give `--input TOKENS --output TOKENS`, or `--shape FILE` with distributions")
-                .into());
-        };
-        let point = ShapePoint {
-            input,
-            output,
-            weight: 1.0,
-        };
-        RequestShape::new(vec![point], 0.0).map_err(|e| Diagnostic::new(e.to_string()).into())
+                .into()
+        })
     }
 }
 

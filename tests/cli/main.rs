@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod completions;
+mod examples;
 mod inputs;
 mod plan;
 mod predict;

@@ -13,6 +13,7 @@ use wva_optimizer::planner::{PlanInput, PlannerSettings, VariantBelief, Workload
 
 use crate::diagnostic::Diagnostic;
 use crate::failure::Failure;
+use crate::fleet::Fleet;
 use crate::input::Input;
 
 #[derive(Debug, Deserialize)]
@@ -167,6 +168,15 @@ fn current(
 }
 
 impl PlanFile {
+    /// The catalogue, and the shapes of the demands.
+    pub fn into_fleet(self) -> Fleet {
+        let shapes = self
+            .workloads
+            .into_iter()
+            .map(|w| (w.model, w.class, w.shape));
+        Fleet::new(self.catalogue, shapes.collect())
+    }
+
     /// What to plan for, with all rates times `scale`.
     pub fn input(&self, scale: f64) -> PlanInput<'_> {
         let catalogue = &self.catalogue;
