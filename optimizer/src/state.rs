@@ -22,7 +22,7 @@ pub struct State {
     pub variants: BTreeMap<String, VariantState>,
     /// Recommendations and changes per variant name, for stabilisation.
     pub history: BTreeMap<String, History>,
-    /// Since when each model's fleet has been as large as was asked for; absent while replicas are on their way.
+    /// Since when each model's replicas have all had devices; absent while some wait for one.
     pub settled: BTreeMap<String, f64>,
     /// Capacities found so far.
     pub capacities: CapacityTable,

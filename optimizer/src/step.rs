@@ -65,7 +65,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             cycle_seconds: 15.0,
-            forecast_quantile: 0.6,
+            forecast_quantile: 0.7,
             stale_after_seconds: 90.0,
             pending_too_long_seconds: 180.0,
             scale_to_zero: false,
@@ -181,13 +181,13 @@ fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
 /// Time after which what requests got is due to the fleet as it is, seconds: the longest answers have drained by then.
 const SETTLING_S: f64 = 60.0;
 
-/// Notes which models have all replicas ready that were asked for.
+/// Notes which models have a device for every replica that was asked for.
 fn settle(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
     for model in autoscaler.catalogue.variants.iter().map(|v| &v.model) {
         let complete = autoscaler
             .catalogue
             .variants_of(model)
-            .all(|v| beliefs::sample_of(snapshot, &v.name).is_some_and(|s| s.ready >= s.desired));
+            .all(|v| beliefs::sample_of(snapshot, &v.name).is_some_and(|s| s.pending.is_empty()));
         if complete {
             state.settled.entry(model.clone()).or_insert(snapshot.at);
         } else {

@@ -32,6 +32,9 @@ impl Default for HeadroomSettings {
     }
 }
 
+/// Multiple of the tolerated misses beyond which a window counts no more.
+const WORST: f64 = 12.0;
+
 /// The learned factor of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Headroom {
@@ -86,6 +89,8 @@ impl Headroom {
         let tolerated = ((1.0 - promised) * settings.budget_share).clamp(1e-4, 0.5);
         let share = bad / (good + bad);
         self.recent_misses = share;
+        // One bad minute is not ten: a burst of misses counts up to a multiple of what is tolerated.
+        let share = share.min(WORST * tolerated);
         // Long pauses teach no more than a minute does.
         let gain = settings.growth_per_hour * hours.min(1.0 / 60.0) / tolerated;
         self.log = (self.log + gain * (tolerated - share))

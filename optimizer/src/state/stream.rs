@@ -57,7 +57,7 @@ impl StreamState {
         }
     }
 
-    /// Takes a sample; one no later than the last is ignored. `settled` says that the fleet is as large as was asked for:
+    /// Takes a sample; one no later than the last is ignored. `settled` says that no replica waits for a device:
     /// only then do misses speak of the capacity of its replicas.
     pub fn observe(
         &mut self,
@@ -103,7 +103,7 @@ impl StreamState {
         self.forecaster.forecast(horizon)
     }
 
-    /// Recent request shape, at most [`SHAPE_AGE_S`] old; `None` before enough requests have finished.
+    /// Recent request shape, at most a minute old; `None` before enough requests have finished.
     #[must_use]
     pub fn shape(&self) -> Option<&RequestShape> {
         self.shape.as_ref().map(|(_, shape)| shape)
