@@ -13,6 +13,7 @@ mod figures;
 mod fleet;
 mod input;
 mod progress;
+mod report;
 mod table;
 mod telemetry;
 

@@ -7,14 +7,16 @@ mod tables;
 use std::path::PathBuf;
 
 use clap::Args;
-use wva_optimizer::planner::{CapacityTable, PlanInput, plan};
+use wva_optimizer::planner::{CapacityTable, PlanInput, Planned, plan};
 use wva_optimizer::problem::ProblemError;
+use wva_simulations::report::{Alternative, PlanReport};
 
 use crate::condition::Condition;
 use crate::console::Console;
 use crate::diagnostic::Diagnostic;
 use crate::failure::{Failure, Verdict};
 use crate::input::Input;
+use crate::report;
 use answer::Answered;
 
 /// Find the cheapest fleet that meets every SLO at given request rates
@@ -24,6 +26,7 @@ use answer::Answered;
   wva plan fleet.yaml -o json | jq '.replicas[]'
   wva plan fleet.yaml --rate-scale 2                     and at twice the traffic?
   wva plan fleet.yaml --fail-if 'cost>$40'               stop a pipeline when the fleet gets dear
+  wva plan fleet.yaml --report plan.html                 the same to look at
 
 The file holds a catalogue and the demands:
   variants:
@@ -47,6 +50,9 @@ pub struct Plan {
     /// Exit with 1 if this holds, such as `cost>$40` or `gap>2%`
     #[arg(long, value_name = "CONDITION")]
     fail_if: Option<String>,
+    /// Write an HTML report
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 impl Plan {
@@ -59,9 +65,16 @@ impl Plan {
         let condition = condition.transpose()?;
         let input = Input::read(&self.file, "a plan file")?;
         let file = file::read(&input)?;
-        let answer = answer(&file.input(self.rate_scale))
-            .map_err(|e| Diagnostic::new(format!("{}: {e}", input.name)))?;
+        let question = file.input(self.rate_scale);
+        let unusable = |e: ProblemError| Diagnostic::new(format!("{}: {e}", input.name));
+        let planned = plan(&question, &mut CapacityTable::default()).map_err(unusable)?;
+        tracing::debug!(rung = ?planned.plan.rung, raised = planned.raised, "planned");
+        let answer = Answered::new(&question, &planned).map_err(unusable)?;
         console.answer(&answer)?;
+        if let Some(path) = &self.report {
+            let page = page(&input.name, &question, &planned, &answer);
+            report::write(console, path, &page)?;
+        }
         let judged = console.judge(condition.as_ref(), &|q| answer.figure(&q.metric));
         Ok(if answer.is_feasible() {
             judged
@@ -71,8 +84,23 @@ impl Plan {
     }
 }
 
-fn answer(input: &PlanInput<'_>) -> Result<Answered, ProblemError> {
-    let planned = plan(input, &mut CapacityTable::default())?;
-    tracing::debug!(rung = ?planned.plan.rung, raised = planned.raised, "planned");
-    Answered::new(input, &planned)
+fn page(title: &str, input: &PlanInput<'_>, planned: &Planned, answer: &Answered) -> String {
+    let alternative = |a: &answer::Other| Alternative {
+        label: format!("without {}", a.without),
+        cost_per_hour_usd: (a.unmet_rps <= 1e-6).then_some(a.cost_per_hour_usd),
+        replicas: a
+            .replicas
+            .iter()
+            .map(|r| (r.variant.clone(), r.replicas))
+            .collect(),
+    };
+    wva_simulations::report::plan(&PlanReport {
+        title: title.to_owned(),
+        input,
+        planned,
+        alternatives: answer.alternatives.iter().map(alternative).collect(),
+        command: report::command(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        notes: Vec::new(),
+    })
 }

@@ -118,6 +118,17 @@ fn fail_if_judges_the_plan() {
 }
 
 #[test]
+fn writes_a_report_when_asked() {
+    let folder = Folder::empty();
+    folder.write("plan.yaml", &demand("10"));
+    folder
+        .wva(&["plan", "plan.yaml", "--report", "plan.html"])
+        .answered();
+    let page = std::fs::read_to_string(folder.path("plan.html")).expect("a report");
+    assert!(page.contains("<html") && page.contains("llama-3.1-8b"));
+}
+
+#[test]
 fn bad_plan_files_are_refused_with_the_place() {
     let folder = Folder::empty();
     for (text, parts) in [

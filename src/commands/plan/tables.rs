@@ -69,10 +69,10 @@ impl Answered {
             "LIMITED BY",
         ]);
         for s in &self.shares {
-            let same = |l: &&Limits| {
-                (&l.class, l.bucket, &l.model) == (&s.class, s.bucket, &s.model)
-                    && s.variant.contains(&l.variant)
-            };
+            let stage = |l: &Limits| s.variant.split(" + ").any(|v| v == l.variant);
+            let demand =
+                |l: &Limits| (&l.class, l.bucket, &l.model) == (&s.class, s.bucket, &s.model);
+            let same = |l: &&Limits| demand(l) && stage(l);
             let limits: Vec<&Limits> = self.binding.iter().filter(same).collect();
             let rates: Vec<String> = limits.iter().map(|l| short(l.capacity_rps)).collect();
             let bounds: Vec<String> = limits.iter().map(|l| l.binding.to_string()).collect();
