@@ -1,5 +1,7 @@
 //! Progress of long work: one bar on stderr, and only on a terminal.
 
+use std::time::Duration;
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar, or nothing at all when nobody watches. Threads may share it.
@@ -24,6 +26,10 @@ impl Progress {
                 .progress_chars("=> "),
         );
         bar.set_message(what.to_owned());
+        if shown {
+            // A step may take a minute: the clock shows that it is alive.
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         Self { bar }
     }
 
