@@ -20,10 +20,11 @@ mod saturation;
 mod stream;
 mod swings;
 
-use crate::iteration::ReplicaModel;
+use crate::iteration::{EngineLimits, ReplicaModel};
 use crate::latency::{Distribution, LatencyModel, Load, Outcome, Prediction};
 use crate::shape::RequestShape;
 use crate::variant::Role;
+pub(crate) use gaps::gamma_quantile;
 use occupancy::{Node, Occupancy, Speed};
 use prefill_queue::{PrefillQueue, Sampled};
 use prompt_work::PromptWork;
@@ -46,7 +47,7 @@ pub struct ContinuousBatching {
 const ROUTER_IMBALANCE: f64 = 0.25;
 
 /// Multiples of the golden ratio, modulo 1, are spread evenly however many there are.
-const GOLDEN: f64 = 0.618_033_988_749_895;
+pub(crate) const GOLDEN: f64 = 0.618_033_988_749_895;
 
 impl ContinuousBatching {
     /// Default number of sampled arrivals. With heavy-tailed prompts, p99 of TTFT then has a sampling error of about 4 %
@@ -63,18 +64,6 @@ impl ContinuousBatching {
         }
     }
 
-    /// The shape as this role sees it: a prefill replica generates nothing, a decode replica computes no prompt.
-    fn seen_by_role(&self, shape: &RequestShape) -> Option<RequestShape> {
-        match self.role {
-            Role::Both => None,
-            Role::Prefill => shape.map_points(
-                |p| crate::shape::ShapePoint { output: 1.0, ..*p },
-                shape.prefix_hit(),
-            ),
-            Role::Decode => shape.map_points(|p| *p, 1.0),
-        }
-    }
-
     /// The replica as this role uses it: a prompt that comes with its KV cache takes a step like a decoding sequence.
     fn replica_in_role(&self) -> ReplicaModel {
         let mut replica = self.replica;
@@ -86,36 +75,50 @@ impl ContinuousBatching {
     }
 
     fn solve(&self, load: &Load<'_>, shape: &RequestShape) -> Outcome {
-        if let Some(outcome) = self.does_not_fit(shape) {
+        if let Some(outcome) = does_not_fit(shape, &self.replica.limits) {
             return outcome;
         }
         let replica = self.replica_in_role();
         let work = PromptWork::new(&replica, shape);
         let limit = self.limit(&work, shape);
         let utilization = load.rate / limit;
-        if load.rate >= limit || load.rate.is_nan() {
+        if load.rate >= limit || utilization.is_nan() {
             return Outcome::Unstable { utilization };
         }
-        let peakedness = peakedness(&work, load.arrivals);
-        let pool = f64::from(load.pool.max(1));
-        let spread = 1.0 / pool + (1.0 - 1.0 / pool) * ROUTER_IMBALANCE;
-        let Some(speed) = Speed::new(&work, &self.replica.limits, load.rate) else {
+        // Nobody there at all is the limit of next to nobody.
+        let load = &Load {
+            rate: load.rate.max(limit * 1e-6),
+            ..*load
+        };
+        let Some(occupancy) = self.occupancy(&work, load) else {
             return Outcome::Unstable { utilization };
         };
-        let solve =
-            |z: f64, catch_up: f64| speed.occupancy(load.rate, 1.0 / (z * spread), catch_up);
-        let Some(calm) = solve(peakedness, 0.0) else {
-            return Outcome::Unstable { utilization };
-        };
-        let stalled = stalling(&work, &calm, load);
-        let Some(mut occupancy) = solve(peakedness + stalled, catch_up(&work, &calm, load)) else {
-            return Outcome::Unstable { utilization };
-        };
-        occupancy.stalled_share = stalled / (peakedness + stalled);
-        occupancy.peakedness = peakedness + stalled;
-        let mut stream = Stream::new(shape, load.arrivals, self.samples);
+        let mut stream = Stream::new(shape, load.arrivals, self.count(&work));
         let sampled = self.sample(&work, &occupancy, load, &mut stream);
         Outcome::Stable(self.assemble(&work, &occupancy, &sampled, load, utilization))
+    }
+
+    /// The slow layer: first calm, then with what prompts do to it at the batch that came out.
+    fn occupancy(&self, work: &PromptWork<'_>, load: &Load<'_>) -> Option<Occupancy> {
+        let pool = f64::from(load.pool.max(1));
+        let spread = 1.0 / pool + (1.0 - 1.0 / pool) * ROUTER_IMBALANCE;
+        let speed = Speed::new(work, &self.replica.limits, load.rate)?;
+        let clustered = peakedness(work, load.arrivals);
+        let calm = speed.occupancy(load.rate, 1.0 / (clustered * spread), 0.0)?;
+        let stalled = stalling(work, &calm, load);
+        let peakedness = clustered + stalled;
+        let late = catch_up(work, &calm, load);
+        Some(Occupancy {
+            peakedness,
+            stalled_share: stalled / peakedness,
+            ..speed.occupancy(load.rate, 1.0 / (peakedness * spread), late)?
+        })
+    }
+
+    /// Arrivals to sample: fewer where each takes many iterations.
+    fn count(&self, work: &PromptWork<'_>) -> usize {
+        let iterations = 1.0 + work.mean_prompt / work.budget;
+        (self.samples as f64).min(2e6 / iterations).max(256.0) as usize
     }
 
     fn sample(
@@ -128,7 +131,8 @@ impl ContinuousBatching {
         let mut queue = PrefillQueue::new(work, load.pool);
         let total: f64 = occupancy.nodes.iter().map(|n| n.weight.sqrt()).sum();
         // Shares by the square root of the weight: tails are told apart without starving the bulk.
-        let count = |node: &Node| (self.samples as f64 * node.weight.sqrt() / total).max(32.0);
+        let all = self.count(work) as f64;
+        let count = |node: &Node| (all * node.weight.sqrt() / total).max(32.0);
         occupancy
             .nodes
             .iter()
@@ -175,15 +179,14 @@ impl ContinuousBatching {
         );
         let itl = Distribution::gathered(groups.iter().flat_map(|g| g.gaps.iter().copied()));
         let e2e = gaps::end_to_end(work, &ttft, groups);
-        let waiting = load.rate * ttft.mean();
         Prediction {
             utilization,
             throughput: load.rate,
-            concurrency: occupancy.mean_in_system + waiting,
+            concurrency: load.rate * (e2e.mean() - work.law.front_end_s),
             ttft,
             ttft_beyond_allowance,
             itl,
-            gap: Distribution::gathered(gaps::gaps_over_tokens(occupancy, sampled)),
+            gap: Distribution::gathered(gaps::gaps_over_tokens(work, occupancy, sampled)),
             e2e,
         }
     }
@@ -216,9 +219,7 @@ impl ContinuousBatching {
     /// sequences complete; 0 when the shape does not fit.
     #[must_use]
     pub fn throughput_at(&self, shape: &RequestShape, batch: f64) -> f64 {
-        let own = self.seen_by_role(shape);
-        let shape = own.as_ref().unwrap_or(shape);
-        if self.does_not_fit(shape).is_some() {
+        if does_not_fit(shape, &self.replica.limits).is_some() {
             return 0.0;
         }
         let replica = self.replica_in_role();
@@ -242,36 +243,24 @@ impl ContinuousBatching {
         };
         saturation::limit(work, &self.replica.limits, again)
     }
-
-    /// Requests that can never run: a sequence's final context exceeds the KV cache.
-    fn does_not_fit(&self, shape: &RequestShape) -> Option<Outcome> {
-        let available = self.replica.limits.kv_tokens;
-        let needed = shape
-            .points()
-            .iter()
-            .map(|p| p.input + p.output)
-            .fold(0.0, f64::max);
-        (needed > available).then_some(Outcome::DoesNotFit {
-            needed_tokens: needed,
-            available_tokens: available,
-        })
-    }
 }
 
 impl LatencyModel for ContinuousBatching {
     fn predict(&self, load: &Load<'_>) -> Outcome {
-        match self.seen_by_role(load.shape) {
+        match seen_by_role(load.shape, self.role) {
             Some(shape) => self.solve(load, &shape),
             None => self.solve(load, load.shape),
         }
     }
 
     fn stability_limit(&self, shape: &RequestShape) -> f64 {
+        let own = seen_by_role(shape, self.role);
+        let shape = own.as_ref().unwrap_or(shape);
         self.throughput_at(shape, f64::INFINITY)
     }
 }
 
-fn standard_normal_quantile(u: f64) -> f64 {
+pub(crate) fn standard_normal_quantile(u: f64) -> f64 {
     use statrs::distribution::{ContinuousCDF, Normal};
     Normal::standard().inverse_cdf(u)
 }
@@ -284,4 +273,26 @@ fn slot_wait(node: &Node, pool: u32, u: f64) -> f64 {
     let ahead = node.queued + 1.0;
     let z = standard_normal_quantile(u.clamp(1e-4, 1.0 - 1e-4));
     ahead / node.completion_rate * gaps::gamma_quantile(ahead * f64::from(pool.max(1)), z)
+}
+
+/// The shape as a role sees it, where that differs: a prefill replica generates nothing, a decode replica computes no
+/// prompt.
+pub(crate) fn seen_by_role(shape: &RequestShape, role: Role) -> Option<RequestShape> {
+    match role {
+        Role::Both => None,
+        Role::Prefill => shape.map_points(
+            |p| crate::shape::ShapePoint { output: 1.0, ..*p },
+            shape.prefix_hit(),
+        ),
+        Role::Decode => shape.map_points(|p| *p, 1.0),
+    }
+}
+
+/// The outcome for requests that can never run: a sequence's final context exceeds the KV cache.
+pub(crate) fn does_not_fit(shape: &RequestShape, limits: &EngineLimits) -> Option<Outcome> {
+    let needed = shape.longest();
+    (needed > limits.kv_tokens).then_some(Outcome::DoesNotFit {
+        needed_tokens: needed,
+        available_tokens: limits.kv_tokens,
+    })
 }

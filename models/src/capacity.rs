@@ -171,7 +171,7 @@ const PRECISION: f64 = 0.01;
 
 /// Greatest rate of one replica at which every bound of the SLO holds.
 #[must_use]
-pub fn capacity(model: &impl LatencyModel, conditions: &Conditions<'_>) -> Capacity {
+pub fn capacity<M: LatencyModel + ?Sized>(model: &M, conditions: &Conditions<'_>) -> Capacity {
     let ceiling = model.stability_limit(conditions.shape) * FULLEST;
     let at = |rate: f64| {
         model
@@ -212,23 +212,20 @@ pub fn capacity(model: &impl LatencyModel, conditions: &Conditions<'_>) -> Capac
             limit: at_rest.limit,
         };
     }
-    // Beyond the ceiling or without a stationary law every bound counts as missed tenfold.
-    let excess = |rate: f64| match at(rate) {
-        Outcome::Stable(Some(worst)) => (worst.ratio().ln(), worst.binding),
-        _ => (std::f64::consts::LN_10, Binding::Stability),
+    // Inverted, a bound that is missed without end is missed by 1.
+    let missed = |rate: f64| match at(rate) {
+        Outcome::Stable(Some(worst)) => (1.0 - worst.ratio().recip(), worst.binding),
+        _ => (1.0, Binding::Stability),
     };
-    let high = excess(ceiling);
+    let high = missed(ceiling);
     if high.0 <= 0.0 {
         return Capacity::Sustains {
             rate: ceiling,
             binding: Binding::Stability,
         };
     }
-    let (rate, binding) = illinois(
-        (idle.ln(), at_rest.ratio().ln()),
-        (ceiling.ln(), high),
-        excess,
-    );
+    let low = (idle, 1.0 - at_rest.ratio().recip());
+    let (rate, binding) = illinois(low, (ceiling, high), missed);
     Capacity::Sustains { rate, binding }
 }
 
@@ -242,17 +239,18 @@ fn illinois(
     let (mut b, (mut fb, mut binding)) = high;
     let mut last_side = 0_i8;
     for round in 0..40 {
-        if b - a <= PRECISION {
+        if b - a <= PRECISION * b {
             break;
         }
         let secant = a + (b - a) * (-fa / (fb - fa));
-        // A latency that is flat and then explodes misleads the secant: every third step halves the bracket.
-        let x = if round % 3 == 2 {
+        // A step just beyond the root closes the bracket from the other side; halving now and then bounds the rounds.
+        let step = 0.4 * PRECISION * b;
+        let x = if round % 4 == 3 {
             0.5 * (a + b)
         } else {
-            secant.clamp(a + 0.05 * (b - a), b - 0.05 * (b - a))
+            secant.clamp(a + step, b - step)
         };
-        let (fx, at_x) = f(x.exp());
+        let (fx, at_x) = f(x);
         if fx <= 0.0 {
             (a, fa) = (x, fx);
             fb = if last_side == -1 { fb / 2.0 } else { fb };
@@ -263,5 +261,5 @@ fn illinois(
             last_side = 1;
         }
     }
-    (a.exp(), binding)
+    (a, binding)
 }

@@ -83,7 +83,7 @@ impl Distribution {
     }
 
     /// As [`Distribution::from_weighted`], of positive samples that come one by one: they are gathered in cells of a
-    /// 128th of an octave, which makes quantiles exact to 0.1 % or so and costs no sorting.
+    /// 128th of an octave, which makes quantiles exact to 0.1 % or so and costs no sorting. Constant 0 without samples.
     pub(crate) fn gathered(samples: impl Iterator<Item = (f64, f64)>) -> Self {
         let mut cells = Cells::default();
         samples.for_each(|(value, weight)| cells.add(value, weight));
@@ -183,6 +183,9 @@ impl Cells {
     fn distribution(&self) -> Distribution {
         let cells = || self.octaves.iter().flatten().flat_map(|o| o.iter());
         let used = || cells().filter(|c| c.weight > 0.0);
+        if used().next().is_none() {
+            return Distribution::constant(0.0);
+        }
         let total: f64 = used().map(|c| c.weight).sum();
         let moment: f64 = used().map(|c| c.moment).sum();
         let mut table = Vec::with_capacity(used().count() + 64);
@@ -197,7 +200,7 @@ impl Cells {
             below += share;
         }
         Distribution {
-            mean: if total > 0.0 { moment / total } else { 0.0 },
+            mean: moment / total,
             table,
         }
     }

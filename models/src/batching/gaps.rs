@@ -23,12 +23,14 @@ pub(super) struct OutputGroup {
 
 /// Gaps over tokens as weighted samples (seconds, weight).
 pub(super) fn gaps_over_tokens<'a>(
+    work: &PromptWork<'_>,
     occupancy: &'a Occupancy,
     sampled: &'a [Sampled],
 ) -> impl Iterator<Item = (f64, f64)> + 'a {
+    let decodes = work.mean_decode > 0.0;
     let nodes = occupancy.nodes.iter().zip(sampled);
     nodes
-        .filter(|(n, _)| n.batch > 0.0)
+        .filter(move |(n, _)| decodes && n.batch > 0.0)
         .flat_map(|(node, seen)| {
             let per_iteration = node.weight * node.batch / seen.seconds().max(1e-12);
             let plain = (
@@ -249,7 +251,7 @@ fn pearson3_score(skew: f64, z: f64) -> f64 {
 }
 
 /// Quantile, relative to the mean, of a gamma law of this shape at normal score `z` (Wilson and Hilferty 1931).
-pub(super) fn gamma_quantile(shape: f64, z: f64) -> f64 {
+pub(crate) fn gamma_quantile(shape: f64, z: f64) -> f64 {
     let k = shape.max(0.05);
     (1.0 - 1.0 / (9.0 * k) + z / (3.0 * k.sqrt()))
         .max(0.0)

@@ -62,8 +62,10 @@ pub(super) struct Speed<'a> {
     /// (batch, mean iteration seconds), ascending.
     table: Vec<(f64, f64)>,
     slots: f64,
-    kv: f64,
-    context_sd: f64,
+    /// Sequences that fit the KV cache for all that their contexts vary.
+    surely: f64,
+    /// Expected number of sequences that fit when 1, 2, … more are there.
+    fitting: Vec<f64>,
 }
 
 impl<'a> Speed<'a> {
@@ -87,12 +89,13 @@ impl<'a> Speed<'a> {
             }
             batch = (batch + 1.0).max((batch * 1.2).ceil()).min(most);
         }
+        let surely = surely_fitting(work, limits);
         Some(Self {
             work,
             table,
             slots: limits.max_sequences,
-            kv: limits.kv_tokens,
-            context_sd: work.context_variance.sqrt(),
+            surely,
+            fitting: fitting(work, limits, surely),
         })
     }
 
@@ -162,27 +165,16 @@ impl<'a> Speed<'a> {
         }
     }
 
-    /// Sequences that run when `k` are in the system: the slots, and as many as the KV cache holds, whose sum of
-    /// contexts is close to normal.
+    /// Sequences that run when `k` are in the system: the slots, and as many as the KV cache holds.
     fn running(&self, k: f64) -> f64 {
         let most = k.min(self.slots);
-        let surely = (self.kv - 3.0 * self.context_sd * (self.kv / self.work.context).sqrt())
-            / self.work.context;
-        if most <= surely {
+        if most <= self.surely {
             return most;
         }
-        let from = surely.max(0.0).floor();
-        let mut running = from;
-        let mut j = from + 1.0;
-        while j <= most + 1e-9 {
-            let fits =
-                normal_cdf((self.kv - j * self.work.context) / (j.sqrt() * self.context_sd + 1e-9));
-            running += fits;
-            if fits < 1e-4 {
-                break;
-            }
-            j += 1.0;
-        }
+        let beyond = ((most - self.surely) as usize).min(self.fitting.len());
+        let running = beyond
+            .checked_sub(1)
+            .map_or(self.surely, |i| self.fitting[i]);
         running.max(most.min(1.0))
     }
 
@@ -217,6 +209,32 @@ impl<'a> Speed<'a> {
             completion_rate: self.completions(batch, catch_up),
         }
     }
+}
+
+/// Sequences whose sum of contexts, which is close to normal, fits the KV cache within three standard deviations.
+fn surely_fitting(work: &PromptWork<'_>, limits: &EngineLimits) -> f64 {
+    let spread = (work.context_variance * limits.kv_tokens / work.context).sqrt();
+    ((limits.kv_tokens - 3.0 * spread) / work.context)
+        .floor()
+        .clamp(0.0, limits.max_sequences)
+}
+
+/// Expected number that runs when 1, 2, … more than `surely` are there, as far as it grows.
+fn fitting(work: &PromptWork<'_>, limits: &EngineLimits, surely: f64) -> Vec<f64> {
+    let deviation = work.context_variance.sqrt();
+    let mut running = surely;
+    let more = (1..LONGEST).map(|j| surely + j as f64);
+    more.take_while(|&j| j <= limits.max_sequences)
+        .map(|j| {
+            let over = (j * work.context - limits.kv_tokens) / (j.sqrt() * deviation + 1e-9);
+            normal_cdf(-over)
+        })
+        .take_while(|&fits| fits > 1e-4)
+        .map(|fits| {
+            running += fits;
+            running
+        })
+        .collect()
 }
 
 /// Standard normal distribution function (logistic-type approximation, error below 2·10⁻⁴: Bowling et al. 2009).

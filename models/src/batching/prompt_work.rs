@@ -30,7 +30,7 @@ impl<'a> PromptWork<'a> {
         }) / mean_output;
         let mut work = Self {
             law: &replica.law,
-            budget: replica.limits.token_budget,
+            budget: replica.limits.token_budget.max(1.0),
             shape,
             mean_prompt: shape.mean_of(|p| computed(shape, p)),
             mean_decode: shape.mean_of(|p| p.output - 1.0),

@@ -2,7 +2,7 @@
 
 use wva_models::iteration::{EngineLimits, IterationLaw, ReplicaModel};
 use wva_models::latency::Arrivals;
-use wva_models::shape::{Length, RequestShape};
+use wva_models::shape::{Length, RequestShape, ShapePoint};
 use wva_models::variant::Role;
 
 /// One engine, its requests, and how they come.
@@ -124,5 +124,54 @@ pub fn hard() -> Vec<Case> {
             l40s(),
             lognormal((6000.0, 1.0), (300.0, 0.8)),
         ),
+    ]
+}
+
+/// The domain of the birth–death chain: prompts small against what is generated, or none.
+pub fn small_prompts() -> Vec<Case> {
+    vec![
+        poisson("64/1024", h100(), lognormal((64.0, 0.5), (1024.0, 0.7))),
+        poisson(
+            "128/512 fixed",
+            h100(),
+            lognormal((128.0, 0.0), (512.0, 0.0)),
+        ),
+        poisson("256/2048", h100(), lognormal((256.0, 0.5), (2048.0, 0.5))),
+        poisson("L40S 64/512", l40s(), lognormal((64.0, 0.5), (512.0, 0.5))),
+        Case {
+            role: Role::Decode,
+            ..poisson(
+                "decode 1155/211",
+                h100(),
+                lognormal((1155.0, 1.0), (211.0, 0.8)),
+            )
+        },
+    ]
+}
+
+/// Lognormal prompts in 400 equally likely lengths: of 64, the longest are so far apart that p99 falls in between.
+fn prompts(mean: f64, cv: f64) -> RequestShape {
+    let length = Length::lognormal(mean, cv, None).expect("a valid length");
+    let quantiles = (0..400).map(|i| length.quantile((f64::from(i) + 0.5) / 400.0));
+    let points = quantiles.map(|input| ShapePoint {
+        input,
+        output: 1.0,
+        weight: 1.0,
+    });
+    RequestShape::new(points.collect(), 0.0).expect("a valid shape")
+}
+
+/// The domain of M/G/1: prefill replicas whose prompts take half the token budget and more.
+pub fn long_prompts() -> Vec<Case> {
+    let prefill = |name, model, shape| Case {
+        role: Role::Prefill,
+        ..poisson(name, model, shape)
+    };
+    vec![
+        prefill("prefill 8192 fixed", h100(), prompts(8192.0, 0.0)),
+        prefill("prefill 12000", h100(), prompts(12_000.0, 0.5)),
+        prefill("prefill 5000", h100(), prompts(5000.0, 0.7)),
+        prefill("L40S prefill 6000", l40s(), prompts(6000.0, 0.7)),
+        prefill("L40S prefill 2000", l40s(), prompts(2000.0, 0.5)),
     ]
 }

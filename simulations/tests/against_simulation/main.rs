@@ -12,6 +12,8 @@ mod saturation;
 mod table;
 
 use wva_models::batching::ContinuousBatching;
+use wva_models::chain_model::Chain;
+use wva_models::mg1_prefill::Mg1Prefill;
 
 use crate::cases::Case;
 use crate::table::Table;
@@ -39,4 +41,25 @@ fn hard_cases_are_no_worse_than_documented() {
     println!("{table}");
     let worst = table.worst();
     assert!(worst < 0.5, "off by {:.0} %", worst * 100.0);
+}
+
+#[test]
+fn the_chain_agrees_with_the_simulator_on_small_prompts() {
+    let chain = |case: &Case| Chain {
+        replica: case.model,
+        role: case.role,
+    };
+    let table = Table::compare(cases::small_prompts(), chain, &LOADS, MEASURED);
+    println!("{table}");
+    assert!(table.misses().is_empty(), "{}", table.misses().join("\n"));
+}
+
+#[test]
+fn mg1_agrees_with_the_simulator_on_prefill_of_long_prompts() {
+    let queue = |case: &Case| Mg1Prefill {
+        replica: case.model,
+    };
+    let table = Table::compare(cases::long_prompts(), queue, &LOADS, 2 * MEASURED);
+    println!("{table}");
+    assert!(table.misses().is_empty(), "{}", table.misses().join("\n"));
 }
