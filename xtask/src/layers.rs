@@ -51,9 +51,12 @@ const MEMBERS: &[Member] = &[
     ),
     Member::doing_io("wva-epp", &["wva-models", "wva-epp-core"]),
     Member::doing_io("wva-controllers", &["wva-models", "wva-optimizer"]),
+    Member::doing_io("wva-emulator", &["wva-models", "wva-simulations"]),
+    Member::doing_io("wva-testbed", &["wva-emulator"]),
     Member::doing_io(
         "wva",
         &[
+            "wva-emulator",
             "wva-models",
             "wva-optimizer",
             "wva-epp-core",

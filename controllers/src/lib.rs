@@ -1,0 +1,1 @@
+//! The controller: watches Kubernetes, gathers telemetry, runs the decision cycle, and publishes what it decides.
