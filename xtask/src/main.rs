@@ -81,6 +81,11 @@ const WORK: &[Recipe] = &[
         run: ci,
     },
     Recipe {
+        name: "components",
+        purpose: "install the real components that tests start, say where they are",
+        run: components::run,
+    },
+    Recipe {
         name: "bench",
         purpose: "run the benchmarks; words after it filter them by name",
         run: bench::run,

@@ -30,9 +30,10 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<Report
             ..Report::default()
         });
     }
-    let components = match components::COMPONENTS {
-        [] => Prepared::default(),
-        all => prepare(workspace, all, &components::cache()?),
+    let components = if components::needed(&workspace.metadata()?, arguments) {
+        prepare(workspace, components::COMPONENTS, &components::cache()?)
+    } else {
+        Prepared::default()
     };
     let skipped = SkippedTests::new();
     let mut command = workspace.cargo("test --locked --no-fail-fast");
@@ -236,11 +237,13 @@ mod tests {
             name: "broken",
             version: "1",
             script: "exit 7",
+            files: &[],
         };
         let good = Component {
             name: "working",
             version: "1",
             script: "touch tool",
+            files: &[],
         };
         let folder = format!("wva-xtask-prepare-{}", std::process::id());
         let cache = std::env::temp_dir().join(folder);
