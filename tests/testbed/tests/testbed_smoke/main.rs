@@ -1,0 +1,5 @@
+//! The components start, do what they are for, and go: what every other test takes for granted.
+
+mod cluster;
+mod control_plane;
+mod gateways;
