@@ -1,3 +1,7 @@
 //! The controller: watches Kubernetes, gathers telemetry, runs the decision cycle, and publishes what it decides.
 
+pub mod exported;
+pub mod external_metrics;
+pub mod keda;
 pub mod published;
+pub mod serving;

@@ -155,6 +155,39 @@ pub struct PublishedVariant {
     pub scalings: BTreeMap<(Direction, String), u64>,
 }
 
+/// Most distinct reasons that are counted for one variant; further ones count as [`OTHER`].
+const MOST_REASONS: usize = 32;
+/// Stands for reasons that are no stable codes.
+const OTHER: &str = "other";
+
+/// The code, where it is one (lower-case words joined by hyphens, at most 40 characters); `other` for any other text, which
+/// must not become the label of a series.
+fn stable_code(code: &str) -> &str {
+    let kebab = code
+        .bytes()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
+    if kebab && (1..=40).contains(&code.len()) {
+        code
+    } else {
+        OTHER
+    }
+}
+
+impl PublishedVariant {
+    /// The distinct codes of the reasons that stand, those for holding first.
+    #[must_use]
+    pub fn reason_codes(&self) -> Vec<&str> {
+        let mut codes = Vec::new();
+        for reason in self.held.iter().chain(&self.report.reasons) {
+            let code = stable_code(&reason.code);
+            if !codes.contains(&code) && codes.len() < MOST_REASONS {
+                codes.push(code);
+            }
+        }
+        codes
+    }
+}
+
 /// What the last cycle decided.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Published {
@@ -223,7 +256,16 @@ impl Published {
             std::cmp::Ordering::Equal => None,
         };
         if let Some(direction) = direction {
-            let reason = report.reasons.first().map_or("none", |r| r.code.as_str());
+            let reason = report
+                .reasons
+                .first()
+                .map_or("none", |r| stable_code(&r.code));
+            let known = scalings.contains_key(&(direction, reason.to_owned()));
+            let reason = if known || scalings.len() < MOST_REASONS {
+                reason
+            } else {
+                OTHER
+            };
             *scalings.entry((direction, reason.to_owned())).or_default() += 1;
         }
         PublishedVariant {

@@ -43,7 +43,7 @@ impl Milli {
 impl std::fmt::Display for Milli {
     /// The canonical Kubernetes quantity: `21`, `20699m`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 % 1000 == 0 {
+        if self.0.is_multiple_of(1000) {
             write!(f, "{}", self.0 / 1000)
         } else {
             write!(f, "{}m", self.0)
