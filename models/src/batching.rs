@@ -16,6 +16,7 @@ mod gaps;
 mod occupancy;
 mod prefill_queue;
 mod prompt_work;
+mod routed;
 mod saturation;
 mod stream;
 mod swings;
@@ -29,7 +30,7 @@ use occupancy::{Node, Occupancy, Speed};
 use prefill_queue::{PrefillQueue, Sampled};
 use prompt_work::PromptWork;
 use stream::Stream;
-use swings::{catch_up, dispersion, peakedness, stalling};
+use swings::{catch_up, peakedness, stalling};
 
 /// Latency model of one engine with continuous batching and chunked prefill, in one of its roles.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -170,13 +171,7 @@ impl ContinuousBatching {
             let beyond = first_tokens().map(|(t, point, weight)| (t - allowance(point), weight));
             Distribution::from_weighted(beyond.collect())
         };
-        let groups = gaps::gaps_over_requests(
-            work,
-            occupancy,
-            sampled,
-            load.rate,
-            dispersion(load.arrivals),
-        );
+        let groups = gaps::gaps_over_requests(work, occupancy, sampled, load);
         let itl = Distribution::gathered(groups.iter().flat_map(|g| g.gaps.iter().copied()));
         let e2e = gaps::end_to_end(work, &ttft, groups);
         Prediction {

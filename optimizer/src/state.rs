@@ -28,6 +28,17 @@ pub struct State {
     pub capacities: CapacityTable,
 }
 
+impl State {
+    /// The streams of a model, in the order of their classes.
+    pub fn streams_of<'a>(&'a self, model: &'a str) -> impl Iterator<Item = &'a StreamState> {
+        let of_model = move |key: &str| key.rsplit_once('/').is_some_and(|(m, _)| m == model);
+        self.streams
+            .iter()
+            .filter(move |(key, _)| of_model(key))
+            .map(|(_, stream)| stream)
+    }
+}
+
 /// Key of a stream in [`State::streams`].
 #[must_use]
 pub fn stream_key(model: &str, class: &str) -> String {

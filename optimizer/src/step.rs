@@ -24,7 +24,7 @@ use crate::stabilise::StabiliseSettings;
 use crate::state::State;
 use crate::state::headroom::HeadroomSettings;
 use crate::state::stream::StreamState;
-use crate::state::variant::VariantState;
+use crate::state::variant::{Prompts, VariantState};
 
 /// The autoscaler's constant part: what exists and how to decide.
 #[derive(Debug, Clone)]
@@ -170,12 +170,31 @@ fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
         let Some(variant) = autoscaler.catalogue.variant(&sample.name) else {
             continue;
         };
+        let prompts = prompts_of(state, &variant.model);
         state
             .variants
             .entry(sample.name.clone())
             .or_insert_with(|| VariantState::new(&autoscaler.catalogue, variant))
-            .observe(sample);
+            .observe(sample, prompts);
     }
+}
+
+/// The prompts of all streams of a model together, each stream weighted by its rate.
+fn prompts_of(state: &State, model: &str) -> Option<Prompts> {
+    let (mut weight, mut mean, mut square, mut cached) = (0.0, 0.0, 0.0, 0.0);
+    for stream in state.streams_of(model) {
+        let (Some(shape), Some(now)) = (stream.shape(), stream.forecast(0.0)) else {
+            continue;
+        };
+        weight += now.mean;
+        mean += now.mean * shape.mean_input();
+        square += now.mean * shape.mean_of(|p| p.input * p.input);
+        cached += now.mean * shape.mean_input() * shape.prefix_hit();
+    }
+    (weight > 0.0 && mean > 0.0).then(|| Prompts {
+        cv: (square * weight / (mean * mean) - 1.0).max(0.0).sqrt(),
+        cached: cached / weight,
+    })
 }
 
 /// Time after which what requests got is due to the fleet as it is, seconds: the longest answers have drained by then.

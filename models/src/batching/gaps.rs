@@ -8,7 +8,9 @@
 use super::occupancy::Occupancy;
 use super::prefill_queue::Sampled;
 use super::prompt_work::PromptWork;
-use crate::latency::Distribution;
+use super::routed::Routed;
+use super::swings::dispersion;
+use crate::latency::{Distribution, Load};
 
 /// Mean gaps of requests of about one output length.
 pub(super) struct OutputGroup {
@@ -47,8 +49,7 @@ pub(super) fn gaps_over_requests(
     work: &PromptWork<'_>,
     occupancy: &Occupancy,
     sampled: &[Sampled],
-    rate: f64,
-    dispersion: f64,
+    load: &Load<'_>,
 ) -> Vec<OutputGroup> {
     // Mean iteration and tokens produced per second at each node, from the samples.
     let slow: Vec<(f64, f64, f64)> = occupancy
@@ -71,7 +72,7 @@ pub(super) fn gaps_over_requests(
         / total.max(1e-300))
     .sqrt();
     let batch = occupancy.mean_in_system.max(1.0);
-    let stalls = Stalls::new(work, batch, rate, dispersion, occupancy.decode_share);
+    let stalls = Stalls::new(work, batch, load, occupancy.decode_share);
     let relaxation = relaxation_tokens(work) * grand / (1.0 - occupancy.elasticity);
     let mut groups = output_groups(work);
     for group in &mut groups {
@@ -134,9 +135,9 @@ pub(super) fn end_to_end(
     Distribution::gathered(out.into_iter())
 }
 
-/// Moments of the stalls that prompts cause to a sequence. Its residence of m iterations is a delay busy period of an
-/// M/G/1 queue that starts with mT₀ of work: variance mT₀λE[x²]/(1−ρ)³, third central moment
-/// mT₀(λE[x³]/(1−ρ)⁴ + 3λ²E[x²]²/(1−ρ)⁵) (Kleinrock, Queueing Systems I, §5.8–5.10).
+/// Moments of the stalls that prompts cause to a sequence. Its residence of m iterations is a delay busy period that
+/// starts with mT₀ of work: variance mT₀λ₀E[B²], third central moment mT₀λ₀E[B³], with λ₀ the rate at which prompts come
+/// while the replica decodes only and B the busy period that such a prompt begins ([`Routed`]).
 struct Stalls {
     /// What of the stalls' standard deviation goes with the number of prompts, times that of their number.
     arrivals_share: f64,
@@ -146,23 +147,17 @@ struct Stalls {
 }
 
 impl Stalls {
-    fn new(
-        work: &PromptWork<'_>,
-        batch: f64,
-        rate: f64,
-        dispersion: f64,
-        decode_share: f64,
-    ) -> Self {
-        let left = decode_share.max(0.05);
+    fn new(work: &PromptWork<'_>, batch: f64, load: &Load<'_>, decode_share: f64) -> Self {
+        let dispersion = dispersion(load.arrivals);
         let moments = work.stall_moments(batch);
         let square = moments.compound_second(dispersion);
-        let squares = rate * square;
-        let cubes = rate * moments.compound_third(dispersion);
+        let routed = Routed::new(load, decode_share);
         Self {
             arrivals_share: dispersion * moments.mean / square.sqrt().max(1e-300),
-            second: squares / left.powi(3),
-            third: cubes / left.powi(4) + 3.0 * squares * squares / left.powi(5),
-            decode_share: left,
+            second: routed.while_decoding * routed.busy_second(square),
+            third: routed.while_decoding
+                * routed.busy_third(square, moments.compound_third(dispersion)),
+            decode_share: decode_share.max(Routed::LEAST_DECODING),
         }
     }
 

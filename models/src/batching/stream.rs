@@ -23,7 +23,9 @@ impl Stream {
         let mut gaps: Vec<f64> = match arrivals {
             Arrivals::Even => vec![1.0; count],
             Arrivals::Poisson => (0..count).map(|i| -(1.0 - middle(i)).ln()).collect(),
-            Arrivals::Dispersion(_) => gamma_quantiles(1.0 / super::dispersion(arrivals), count),
+            Arrivals::Dispersion(_) => {
+                gamma_quantiles(1.0 / super::swings::dispersion(arrivals), count)
+            }
         };
         let mean = gaps.iter().sum::<f64>() / n;
         gaps.iter_mut().for_each(|g| *g /= mean);

@@ -27,6 +27,15 @@ pub struct VariantState {
     pub start_up: f64,
 }
 
+/// What a model's streams tell of its prompts, which no counter of an engine does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prompts {
+    /// Coefficient of variation of the input tokens.
+    pub cv: f64,
+    /// Mean tokens per prompt that are found in the prefix cache.
+    pub cached: f64,
+}
+
 impl VariantState {
     /// Only the catalogue's belief.
     #[must_use]
@@ -50,8 +59,8 @@ impl VariantState {
         }
     }
 
-    /// Takes a sample of the variant.
-    pub fn observe(&mut self, sample: &VariantSample) {
+    /// Takes a sample of the variant; `prompts` is what is known of the prompts that its model gets.
+    pub fn observe(&mut self, sample: &VariantSample, prompts: Option<Prompts>) {
         for &seconds in sample
             .start_ups
             .iter()
@@ -69,6 +78,14 @@ impl VariantState {
             .replicas
             .iter()
             .filter_map(|r| self.window(r))
+            .map(|window| match prompts {
+                Some(p) => EngineWindow {
+                    prompt_cv: Some(p.cv),
+                    cached_tokens: p.cached,
+                    ..window
+                },
+                None => window,
+            })
             .collect();
         let alive: Vec<u64> = sample.replicas.iter().map(|r| r.id).collect();
         if !alive.is_empty() {

@@ -8,6 +8,7 @@
 
 mod cases;
 mod comparison;
+mod pools;
 mod saturation;
 mod table;
 
