@@ -5,3 +5,4 @@ pub mod external_metrics;
 pub mod keda;
 pub mod published;
 pub mod serving;
+pub mod telemetry;
