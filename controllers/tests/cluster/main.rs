@@ -1,0 +1,6 @@
+//! The controller without a cluster: objects go in, fleets, decisions and effects come out.
+
+mod fixtures;
+mod hostile;
+mod order;
+mod samples;
