@@ -243,11 +243,11 @@ fn whole(encoder: &mut DescriptorEncoder<'_>, published: &Published) -> fmt::Res
             published.solver.map(|solver| solver.seconds),
         ),
     ];
-    for (named, value) in facts {
-        let series = value
-            .filter(|v| v.is_finite())
-            .map(|v| (Labels::new(), ConstGauge::new(v)));
-        family(encoder, named, MetricType::Gauge, series)?;
+    for ((name, help), value) in facts {
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(value).encode(metric)?;
+        }
     }
     Ok(())
 }
