@@ -12,7 +12,7 @@
 //! }
 //! ```
 //!
-//! There is no scheduler and no node: pods stay pending.
+//! There is no scheduler and no node: [`crate::kubelet`] is both.
 
 mod arguments;
 mod keys;

@@ -2,13 +2,14 @@
 //!
 //! What wva does only counts against the components it will meet: an API server that validates and drops fields
 //! in silence, an HPA with a tolerance, a Prometheus that answers with NaN. So tests start those, and nothing of
-//! them is imitated.
+//! them is imitated. What cannot run without a container engine and devices is the node, so that alone is ours:
+//! [`kubelet`] makes nodes with devices, schedules pods onto them and runs a model server for each pod.
 //!
 //! ```text
 //!                 Sandbox: a folder, 127.N.0.0/16, a watchdog
 //!   127.N.0.1     etcd ── kube-apiserver ── kube-controller-manager (Deployments, HPA)
 //!                              │       └── wva under test, as a user with limited rights
-//!   127.N.x.y     addresses for servers of the tests
+//!   127.N.x.y     Kubelet: nodes, scheduling, one model server for each pod
 //! ```
 //!
 //! Everything goes when the [`Sandbox`] goes, also when the test is killed: a small watchdog process
@@ -33,6 +34,7 @@ pub mod control_plane;
 pub mod daemon;
 pub mod envoy;
 pub mod error;
+pub mod kubelet;
 pub mod process;
 pub mod prometheus;
 pub mod sandbox;
@@ -43,6 +45,7 @@ pub use control_plane::{ControlPlane, Options};
 pub use daemon::{Daemon, eventually};
 pub use envoy::Envoy;
 pub use error::Error;
+pub use kubelet::Kubelet;
 pub use prometheus::Prometheus;
 pub use sandbox::Sandbox;
 

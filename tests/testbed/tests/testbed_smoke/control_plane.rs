@@ -5,11 +5,11 @@ use kube::Api;
 use kube::api::ListParams;
 use wva_testbed::{ControlPlane, Options, eventually, or_skip};
 
-use crate::cluster::cluster;
+use crate::cluster::shared;
 
 #[tokio::test]
 async fn kubectl_works() {
-    let Some(cluster) = cluster().await else {
+    let Some(cluster) = shared().await.map(|c| &c.plane) else {
         return;
     };
     let namespace = cluster.namespace("kubectl").await.unwrap();
@@ -35,7 +35,7 @@ async fn kubectl_works() {
 
 #[tokio::test]
 async fn helm_works() {
-    let Some(cluster) = cluster().await else {
+    let Some(cluster) = shared().await.map(|c| &c.plane) else {
         return;
     };
     if or_skip(wva_testbed::component::folder("helm")).is_none() {
@@ -47,7 +47,7 @@ async fn helm_works() {
 
 #[tokio::test]
 async fn users_have_the_rights_they_are_given() {
-    let Some(cluster) = cluster().await else {
+    let Some(cluster) = shared().await.map(|c| &c.plane) else {
         return;
     };
     let namespace = cluster.namespace("rights").await.unwrap();
@@ -80,7 +80,7 @@ async fn users_have_the_rights_they_are_given() {
 
 #[tokio::test]
 async fn the_front_proxy_introduces_itself() {
-    let Some(cluster) = cluster().await else {
+    let Some(cluster) = shared().await.map(|c| &c.plane) else {
         return;
     };
     let header = cluster.request_header().await.unwrap();

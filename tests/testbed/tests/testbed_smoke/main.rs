@@ -2,4 +2,8 @@
 
 mod cluster;
 mod control_plane;
+mod fleet;
 mod gateways;
+mod hpa;
+mod metric_server;
+mod pods;
