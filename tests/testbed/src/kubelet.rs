@@ -24,6 +24,7 @@ mod life;
 mod node;
 mod probe;
 mod schedule;
+mod scheduler;
 mod server;
 mod status;
 

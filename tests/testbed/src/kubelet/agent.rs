@@ -1,4 +1,4 @@
-//! The loop that watches pods and nodes, places the ones and has the others live.
+//! The loop that watches pods and nodes, and has pods live once they have a node.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -7,21 +7,17 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::reflector::{Store, store};
 use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, Resource};
-use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::constraint::waits_for_a_node;
-use super::life::{self, Order, Surroundings, now, refused};
-use super::schedule::{Devices, Seat, place, requested};
+use super::life::{self, Order, Surroundings};
+use super::scheduler::{Scheduler, is_over, node_name, uid};
 use super::server::{Assignment, ServerFactory};
-use super::status::unschedulable;
 use crate::{Access, Error, Sandbox};
 
 /// How often everything is looked at again without an event: what could not be told the API server is tried again.
@@ -99,12 +95,12 @@ impl Start {
             servers: self.servers,
         };
         Ok(Agent {
-            client,
+            client: client.clone(),
             surroundings: Arc::new(surroundings),
             sandbox: self.sandbox,
             lives: HashMap::new(),
             running: JoinSet::new(),
-            bound: HashMap::new(),
+            scheduler: Scheduler::new(client),
         })
     }
 }
@@ -116,8 +112,7 @@ struct Agent {
     /// By uid of the pod: who takes orders for it.
     lives: HashMap<String, Life>,
     running: JoinSet<()>,
-    /// Pods that were bound, by uid, until the watch says so too.
-    bound: HashMap<String, String>,
+    scheduler: Scheduler,
 }
 
 struct Life {
@@ -161,7 +156,7 @@ impl Agent {
             if seen_pods && seen_nodes {
                 let (pods, nodes) = (pods.state(), nodes.state());
                 self.look_after(&pods, &nodes);
-                self.schedule(&pods, &nodes).await;
+                self.scheduler.schedule(&pods, &nodes).await;
             }
         }
     }
@@ -189,10 +184,6 @@ impl Agent {
                 life.order(Order::Forget);
             }
         }
-        self.bound.retain(|uid, _| {
-            let pod = present.get(uid.as_str());
-            pod.is_some_and(|pod| node_name(pod).is_none())
-        });
         for pod in pods.iter().filter(|pod| !is_over(pod)) {
             let Some(name) = node_name(pod) else { continue };
             let node = nodes
@@ -220,99 +211,6 @@ impl Agent {
                 life.order(Order::End(Duration::from_secs(seconds.unsigned_abs())));
             }
         }
-    }
-
-    /// Places pods without a node: the important ones first, then those that have waited longest.
-    async fn schedule(&mut self, pods: &[Arc<Pod>], nodes: &[Arc<Node>]) {
-        let mut waiting: Vec<&Arc<Pod>> = pods
-            .iter()
-            .filter(|pod| waits_for_a_node(pod) && !self.bound.contains_key(uid(pod)))
-            .collect();
-        waiting.sort_by_key(|pod| {
-            let priority = pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0);
-            let since = pod.metadata.creation_timestamp.clone();
-            (
-                std::cmp::Reverse(priority),
-                since,
-                pod.metadata.name.clone(),
-            )
-        });
-        for pod in waiting {
-            match place(pod, &self.seats(pods, nodes)) {
-                Ok(node) => {
-                    if self.bind(pod, &node).await {
-                        self.bound.insert(uid(pod).to_owned(), node);
-                    }
-                }
-                Err(message) => self.complain(pod, &message).await,
-            }
-        }
-    }
-
-    fn seats<'a>(&self, pods: &[Arc<Pod>], nodes: &'a [Arc<Node>]) -> Vec<Seat<'a>> {
-        let mut taken: HashMap<&str, Devices> = HashMap::new();
-        for pod in pods.iter().filter(|pod| !is_over(pod)) {
-            let bound = self.bound.get(uid(pod)).map(String::as_str);
-            let Some(node) = node_name(pod).or(bound) else {
-                continue;
-            };
-            let devices = taken.entry(node).or_default();
-            for (resource, count) in requested(pod) {
-                *devices.entry(resource).or_default() += count;
-            }
-        }
-        let seat = |node: &'a Arc<Node>| Seat {
-            node: node.as_ref(),
-            taken: node
-                .metadata
-                .name
-                .as_deref()
-                .and_then(|name| taken.remove(name))
-                .unwrap_or_default(),
-        };
-        nodes.iter().map(seat).collect()
-    }
-
-    /// Whether the pod has a node now, or is not in need of one any more.
-    async fn bind(&self, pod: &Pod, node: &str) -> bool {
-        let (pods, name) = self.pods(pod);
-        let binding = json!({
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": name, "uid": pod.metadata.uid},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
-        });
-        let parameters = PostParams::default();
-        match pods
-            .create_subresource::<_, Value>("binding", name, &parameters, &binding)
-            .await
-        {
-            Ok(_) => true,
-            Err(error) => refused(&error),
-        }
-    }
-
-    async fn complain(&self, pod: &Pod, message: &str) {
-        let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-        let said = conditions
-            .into_iter()
-            .flatten()
-            .any(|c| c.type_ == "PodScheduled" && c.message.as_deref() == Some(message));
-        if said {
-            return;
-        }
-        let (pods, name) = self.pods(pod);
-        let patch = Patch::Strategic(unschedulable(message, now()));
-        // If it is not heard, the next tick says it again.
-        pods.patch_status(name, &PatchParams::default(), &patch)
-            .await
-            .ok();
-    }
-
-    fn pods<'a>(&self, pod: &'a Pod) -> (Api<Pod>, &'a str) {
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        (Api::namespaced(self.client.clone(), namespace), name)
     }
 }
 
@@ -349,18 +247,4 @@ impl Iterator for Promptly {
 
 impl Backoff for Promptly {
     fn reset(&mut self) {}
-}
-
-fn uid(pod: &Pod) -> &str {
-    pod.metadata.uid.as_deref().unwrap_or_default()
-}
-
-fn node_name(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref()
-}
-
-/// Whether the pod has done its work, or failed for good, and holds no devices any more.
-fn is_over(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
 }

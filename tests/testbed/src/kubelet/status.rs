@@ -98,7 +98,7 @@ fn containers(assignment: &Assignment, stage: &Stage, history: &History) -> Vec<
         .collect()
 }
 
-/// A strategic merge patch that says why a pod has no node, and what it said before if that was the same.
+/// A strategic merge patch that says why a pod has no node.
 pub fn unschedulable(message: &str, now: Timestamp) -> Value {
     json!({"status": {"conditions": [{
         "type": "PodScheduled",

@@ -46,6 +46,30 @@ async fn helm_works() {
 }
 
 #[tokio::test]
+async fn keda_definitions_are_accepted() {
+    let Some(cluster) = shared().await.map(|c| &c.plane) else {
+        return;
+    };
+    let Some(keda) = or_skip(wva_testbed::component::folder("keda")) else {
+        return;
+    };
+    let admin = cluster.admin();
+    let folder = keda.display().to_string();
+    let apply = ["apply", "--server-side", "-f", &folder];
+    let applied = admin.kubectl(&apply).await.unwrap();
+    assert!(
+        applied.contains("scaledobjects.keda.sh serverside-applied"),
+        "{applied}"
+    );
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "crd/scaledobjects.keda.sh",
+    ];
+    admin.kubectl(&wait).await.unwrap();
+}
+
+#[tokio::test]
 async fn users_have_the_rights_they_are_given() {
     let Some(cluster) = shared().await.map(|c| &c.plane) else {
         return;
