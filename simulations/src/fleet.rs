@@ -46,7 +46,7 @@ pub(crate) use self::stream::StreamState;
 use crate::event::EventQueue;
 use crate::histogram::LogHistogram;
 use crate::replica::{ReplicaSpec, Signal};
-use crate::request::Stream;
+use crate::request::{BLOCK_TOKENS, Stream};
 use crate::run::{Setup, SetupError};
 use crate::sequence::Sequences;
 use crate::time::Time;
@@ -133,6 +133,7 @@ impl<'a> Fleet<'a> {
             model: setup.truth[i],
             prefill_only: catalogue.variants[i].role == Role::Prefill,
             prefix_caching: catalogue.variants[i].engine.prefix_caching,
+            block_tokens: BLOCK_TOKENS,
             interactive_levels: levels.interactive,
             batch_levels: levels.batch,
             batch_chunk: batch::chunk(setup, i, bounds[model_of_variant(i)]),

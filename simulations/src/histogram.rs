@@ -118,6 +118,16 @@ impl LogHistogram {
         None
     }
 
+    /// Number of values at or below `bound` seconds; values within 0.8 % of it may count on either side.
+    #[must_use]
+    pub fn at_most(&self, bound: f64) -> u64 {
+        let buckets = self.used.0..(self.used.1 + 1).min(BUCKETS);
+        buckets
+            .filter(|&b| 0.5 * (lower_bound(b) + upper_bound(b)) <= bound)
+            .map(|b| self.counts[b])
+            .sum()
+    }
+
     /// Mean and percentiles in milliseconds; `None` without values.
     #[must_use]
     pub fn summary(&self) -> Option<LatencySummary> {
@@ -283,6 +293,17 @@ mod tests {
         h.clear();
         assert_eq!((h.count(), h.quantile(0.5), h.mean()), (0, None, None));
         assert_eq!(h, LogHistogram::default());
+    }
+
+    #[test]
+    fn counts_values_up_to_a_bound() {
+        let mut h = LogHistogram::default();
+        assert_eq!(h.at_most(1.0), 0);
+        for i in 1..=1000 {
+            h.record(f64::from(i) * 1e-3);
+        }
+        assert_eq!((h.at_most(1e-4), h.at_most(2.0)), (0, 1000));
+        assert!(h.at_most(0.25).abs_diff(250) <= 2);
     }
 
     #[test]

@@ -22,6 +22,7 @@
 
 mod clock;
 mod iteration;
+mod live;
 mod prefix_cache;
 mod schedule;
 mod telemetry;
@@ -36,6 +37,7 @@ pub use self::telemetry::Counters;
 use self::clock::{Clock, Stretch};
 use self::prefix_cache::PrefixCache;
 use crate::histogram::LogHistogram;
+use crate::request::BLOCK_TOKENS;
 use crate::sequence::{SequenceId, Sequences};
 use crate::time::Time;
 
@@ -48,6 +50,8 @@ pub struct ReplicaSpec {
     pub prefill_only: bool,
     /// Keeps full prefix blocks for later requests that bring hashes.
     pub prefix_caching: bool,
+    /// Tokens of a prefix block; 0 is taken as 1.
+    pub block_tokens: u32,
     /// Levels of interactive requests, most important first; batch levels follow.
     pub interactive_levels: u8,
     /// Levels of batch requests.
@@ -64,6 +68,7 @@ impl ReplicaSpec {
             model,
             prefill_only: false,
             prefix_caching: true,
+            block_tokens: BLOCK_TOKENS,
             interactive_levels: 1,
             batch_levels: 0,
             batch_chunk: u32::MAX,
@@ -162,6 +167,7 @@ impl Replica {
             },
             spec: ReplicaSpec {
                 batch_chunk: spec.batch_chunk.max(1),
+                block_tokens: spec.block_tokens.max(1),
                 ..spec
             },
             work: Work::Idle,
@@ -176,7 +182,9 @@ impl Replica {
             prefilling: 0,
             waiting: 0,
             chunks: Vec::new(),
-            cache: spec.prefix_caching.then(PrefixCache::default),
+            cache: spec
+                .prefix_caching
+                .then(|| PrefixCache::new(spec.block_tokens.max(1))),
             counters: Counters::default(),
         }
     }

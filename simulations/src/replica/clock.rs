@@ -71,6 +71,16 @@ impl Stretch {
         }
         j
     }
+
+    /// How many of its iterations have ended by `time`.
+    pub(super) fn ended_by(&self, start: &Clock, time: Time) -> u64 {
+        let j = self.iteration_at(start, time).min(self.iterations);
+        if start.after(self.offset(j)) <= time {
+            j
+        } else {
+            j - 1
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::cmp::Reverse;
 use super::clock::Stretch;
 use super::telemetry::observe;
 use super::{Replica, Signal, Surroundings};
-use crate::request::BLOCK_TOKENS;
 use crate::sequence::{Sequence, SequenceId};
 use crate::time::Time;
 
@@ -39,7 +38,7 @@ impl Replica {
     }
 
     /// Books `stretch`, which took `total` ns, for the sequences that decoded in it.
-    fn decoded(&mut self, stretch: &Stretch, total: f64, around: &mut Surroundings<'_>) {
+    pub(super) fn decoded(&mut self, stretch: &Stretch, total: f64, around: &mut Surroundings<'_>) {
         let n = stretch.iterations;
         let batch = self.decoding.len() as u64;
         self.iteration += n;
@@ -137,14 +136,14 @@ impl Replica {
         };
         for &hash in &blocks[sequence.shared_blocks as usize..] {
             cache.reference(hash);
-            self.private_kv -= u64::from(BLOCK_TOKENS);
+            self.private_kv -= u64::from(self.spec.block_tokens);
         }
         sequence.shared_blocks = blocks.len() as u32;
     }
 
     /// Gives back the KV memory of a sequence that holds `tokens`.
     pub(super) fn release(&mut self, tokens: u64, sequence: &mut Sequence) {
-        self.private_kv -= tokens - u64::from(sequence.shared_blocks * BLOCK_TOKENS);
+        self.private_kv -= tokens - u64::from(sequence.shared_blocks * self.spec.block_tokens);
         if let (Some(cache), Some(blocks)) = (&mut self.cache, &sequence.blocks) {
             cache.release(&blocks[..sequence.shared_blocks as usize]);
         }

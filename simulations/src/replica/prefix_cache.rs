@@ -4,8 +4,6 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
-use crate::request::BLOCK_TOKENS;
-
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug, Clone)]
@@ -28,10 +26,13 @@ pub(super) struct PrefixCache {
     newest: u32,
     idle: u64,
     referenced: u64,
+    /// Tokens of a block.
+    block: u64,
 }
 
-impl Default for PrefixCache {
-    fn default() -> Self {
+impl PrefixCache {
+    /// An empty cache of blocks of this many tokens.
+    pub(super) fn new(block_tokens: u32) -> Self {
         Self {
             index: HashMap::default(),
             blocks: Vec::new(),
@@ -40,14 +41,13 @@ impl Default for PrefixCache {
             newest: NONE,
             idle: 0,
             referenced: 0,
+            block: block_tokens.into(),
         }
     }
-}
 
-impl PrefixCache {
     /// Tokens of blocks that sequences reference: part of the KV memory in use, counted once however many share them.
     pub(super) const fn referenced_tokens(&self) -> u64 {
-        self.referenced * BLOCK_TOKENS as u64
+        self.referenced * self.block
     }
 
     /// How many leading blocks of `hashes` are present, and how many of those no sequence references.
@@ -108,7 +108,7 @@ impl PrefixCache {
 
     /// Evicts idle blocks, oldest first, until they fit into `tokens`.
     pub(super) fn shrink_to(&mut self, tokens: u64) {
-        while self.idle * u64::from(BLOCK_TOKENS) > tokens {
+        while self.idle * self.block > tokens {
             let b = self.oldest;
             self.unlink(b);
             self.index.remove(&self.blocks[b as usize].hash);
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn shares_referenced_blocks_and_evicts_the_oldest_idle_ones() {
-        let mut cache = PrefixCache::default();
+        let mut cache = PrefixCache::new(512);
         for hash in [1, 2, 3] {
             cache.reference(hash);
         }

@@ -8,7 +8,6 @@ use super::clock::Stretch;
 use super::iteration::context_of;
 use super::telemetry::observe;
 use super::{Replica, Surroundings, Work};
-use crate::request::BLOCK_TOKENS;
 use crate::sequence::{SequenceId, Sequences};
 use crate::time::Time;
 
@@ -70,23 +69,12 @@ impl Replica {
 
     /// Drops a running sequence's KV and puts it at the head of its queue, with its whole context as its prompt.
     fn preempt(&mut self, id: SequenceId, now: Time, sequences: &mut Sequences) {
+        let decoding = self.drop_running(id, sequences);
         let sequence = &mut sequences[id];
-        let level = &mut self.levels[usize::from(sequence.level)];
-        if let Some(place) = level.prefilling.iter().position(|&p| p == id) {
-            level.prefilling.remove(place);
-            self.prefilling -= 1;
-            self.release(u64::from(sequences[id].prompt), &mut sequences[id]);
-        } else {
-            self.decoding.retain(|e| e.0.1 != id);
-            sequence.emitted = sequence.output - (sequence.finish - self.iteration) as u32;
+        if decoding {
             sequence.paused = now;
-            let context = context_of(sequence);
-            self.decode_kv -= context;
-            self.leave_batch(sequence.stream);
-            self.release(context, sequence);
-            sequence.prompt = context as u32;
+            sequence.prompt = context_of(sequence) as u32;
         }
-        let sequence = &mut sequences[id];
         sequence.computed = 0;
         sequence.transferred = false;
         self.levels[usize::from(sequence.level)]
@@ -94,6 +82,25 @@ impl Replica {
             .push_front(id);
         self.waiting += 1;
         self.counters.preemptions += 1;
+    }
+
+    /// Takes a running sequence out of the batch and gives back its memory; whether it was decoding.
+    pub(super) fn drop_running(&mut self, id: SequenceId, sequences: &mut Sequences) -> bool {
+        let sequence = &mut sequences[id];
+        let level = &mut self.levels[usize::from(sequence.level)];
+        if let Some(place) = level.prefilling.iter().position(|&p| p == id) {
+            level.prefilling.remove(place);
+            self.prefilling -= 1;
+            self.release(u64::from(sequence.prompt), sequence);
+            return false;
+        }
+        self.decoding.retain(|e| e.0.1 != id);
+        sequence.emitted = sequence.output - (sequence.finish - self.iteration) as u32;
+        let context = context_of(sequence);
+        self.decode_kv -= context;
+        self.leave_batch(sequence.stream);
+        self.release(context, sequence);
+        true
     }
 
     /// Gives the prompts in progress of a level their chunks.
@@ -164,12 +171,13 @@ impl Replica {
     /// Takes KV memory for a waiting request's prompt and finds what the prefix cache has of it; whether it fits.
     fn reserve(&mut self, id: SequenceId, sequences: &mut Sequences) -> bool {
         let free = self.limits.kv_tokens.saturating_sub(self.held());
+        let block = u64::from(self.spec.block_tokens);
         let sequence = &mut sequences[id];
         let prompt = u64::from(sequence.prompt);
         if let (Some(cache), Some(blocks)) = (&mut self.cache, &sequence.blocks) {
             let (present, idle) = cache.matched(blocks);
-            let shared = present as u64 * u64::from(BLOCK_TOKENS);
-            if prompt - shared + idle as u64 * u64::from(BLOCK_TOKENS) > free {
+            let shared = present as u64 * block;
+            if prompt - shared + idle as u64 * block > free {
                 return false;
             }
             blocks[..present].iter().for_each(|&b| cache.reference(b));

@@ -77,14 +77,7 @@ impl Replica {
         let Work::Decode(stretch) = &self.work else {
             return (0, 0.0);
         };
-        let j = stretch
-            .iteration_at(&self.clock, now)
-            .min(stretch.iterations);
-        let done = if self.clock.after(stretch.offset(j)) <= now {
-            j
-        } else {
-            j - 1
-        };
+        let done = stretch.ended_by(&self.clock, now);
         (done, stretch.offset(done) * 1e-9)
     }
 }

@@ -1,5 +1,6 @@
 //! One engine: hand-computed timelines, and the jumping engine against one that ticks.
 
+mod live;
 mod tick;
 mod timelines;
 

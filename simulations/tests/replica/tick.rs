@@ -212,7 +212,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_ask()(gap in 0..80_000_000u64, level in 0..3u8, input in 1..300u32, output in 1..200u32, hit in 0..4u32, transferred in prop::bool::weighted(0.1)) -> Ask {
+    pub(super) fn any_ask()(gap in 0..80_000_000u64, level in 0..3u8, input in 1..300u32, output in 1..200u32, hit in 0..4u32, transferred in prop::bool::weighted(0.1)) -> Ask {
         Ask { at: gap, level, input, output, hit: input * hit / 5, transferred, blocks: Vec::new() }
     }
 }
