@@ -52,7 +52,7 @@ const MEMBERS: &[Member] = &[
     Member::doing_io("wva-epp", &["wva-models", "wva-epp-core"]),
     Member::doing_io("wva-controllers", &["wva-models", "wva-optimizer"]),
     Member::doing_io("wva-emulator", &["wva-models", "wva-simulations"]),
-    Member::doing_io("wva-testbed", &["wva-emulator"]),
+    Member::doing_io("wva-testbed", &["wva-emulator", "wva-models"]),
     Member::doing_io(
         "wva",
         &[

@@ -20,6 +20,7 @@
 
 mod agent;
 mod constraint;
+mod emulated;
 mod life;
 mod node;
 mod probe;
@@ -38,6 +39,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{Access, ControlPlane, Error};
 use agent::Command;
+pub use emulated::EmulatedServers;
 pub use node::{Effect, NodeSpec};
 pub use server::{Assignment, BoxFuture, NoServers, Server, ServerFactory};
 

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod control_plane;
+mod emulated;
 mod fleet;
 mod gateways;
 mod hpa;
