@@ -1,0 +1,5 @@
+//! Parts of wva in a real cluster: kube-apiserver, its aggregator and the HPA, as they are shipped.
+#![allow(clippy::unwrap_used)] // tests
+
+mod external_metrics;
+mod installation;
