@@ -14,6 +14,7 @@
 pub mod answers;
 pub mod documents;
 pub mod gate;
+pub mod identity;
 pub mod negotiation;
 pub mod reviews;
 pub mod selector;

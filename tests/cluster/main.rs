@@ -1,5 +1,6 @@
 //! Parts of wva in a real cluster: kube-apiserver, its aggregator and the HPA, as they are shipped.
 #![allow(clippy::unwrap_used)] // tests
 
+mod autoscaling;
 mod external_metrics;
 mod installation;

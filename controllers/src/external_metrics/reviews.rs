@@ -1,6 +1,6 @@
 //! Questions to the API server: whose token is this, and may they do that? Answers are remembered for a few seconds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,8 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::Instant;
 
-use super::gate::{Identity, Request};
+use super::gate::Request;
+use super::identity::Identity;
 
 /// How long an answer counts: a right that is taken away lasts no longer than this.
 const REMEMBERED: Duration = Duration::from_secs(10);
@@ -155,9 +156,6 @@ fn access_review(identity: &Identity, request: &Request) -> SubjectAccessReview 
         status: None,
     }
 }
-
-/// Attributes of a user beyond name and groups.
-pub type Extra = BTreeMap<String, Vec<String>>;
 
 /// Answers with the time until which they count.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // tests
 
 mod access;
+mod certificates;
 mod discovery;
 mod exported;
 mod fixtures;
