@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod completions;
+mod emulate;
 mod explain;
 pub mod plan;
 mod predict;
@@ -23,6 +24,7 @@ pub enum Command {
     Simulate(simulate::Simulate),
     Explain(explain::Explain),
     Replay(replay::Replay),
+    Emulate(emulate::Emulate),
     Completions(completions::Completions),
 }
 
@@ -36,6 +38,7 @@ impl Command {
             Self::Simulate(verb) => verb.run(console),
             Self::Explain(verb) => verb.run(console),
             Self::Replay(verb) => verb.run(console),
+            Self::Emulate(verb) => verb.run(console),
             Self::Completions(verb) => verb.run(console),
         }
     }

@@ -8,6 +8,7 @@ mod commands;
 mod condition;
 mod console;
 mod diagnostic;
+mod ending;
 mod failure;
 mod figures;
 mod fleet;

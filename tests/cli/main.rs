@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod completions;
+mod emulate;
 mod examples;
 mod inputs;
 mod plan;

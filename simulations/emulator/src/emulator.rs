@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::api;
 use crate::error::EmulatorError;
@@ -14,6 +16,9 @@ use crate::listener::{self, Wish};
 use crate::schedule::Schedule;
 use crate::server::{Server, Status};
 use crate::spec::ServerSpec;
+
+/// How long a drained server waits for its clients to take the rest of their answers.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// What all servers of an emulator share.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,6 +89,8 @@ impl Drop for Inner {
             running.server.crash();
             running.wish.send_replace(Wish::Cut);
         }
+        // Its entries hold servers, which hold it.
+        self.schedule.clear();
     }
 }
 
@@ -202,7 +209,10 @@ impl ServerHandle {
     /// it stops. The address is free when this returns.
     pub async fn drain(&self) {
         self.running.server.drain().await;
-        self.end(Wish::Close).await;
+        // All answers are complete: what is still open has nothing to say, or nobody to read it.
+        if timeout(LINGER, self.end(Wish::Close)).await.is_err() {
+            self.end(Wish::Cut).await;
+        }
     }
 
     /// Ends like a killed process: connections break, requests are lost. The address is free when this returns.

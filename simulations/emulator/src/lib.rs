@@ -9,7 +9,7 @@
 //! ```
 //! One process holds hundreds of servers. An idle one costs a listening socket and nothing else: the driver sleeps until the
 //! next event of the simulator's replica, and only where a client streams does it wake for every iteration. Tokens are
-//! counted into a [`delivery`](self) cell that the answer's body reads; no task and no allocation per token.
+//! counted into a cell that the answer's body reads; there is no task and no timer per token.
 //!
 //! Why not a sleep per token in each request's handler, as mock servers do: the latency of one request depends on all
 //! the others in its batch, which is the very thing that an autoscaler has to cope with.

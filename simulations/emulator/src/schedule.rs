@@ -73,6 +73,12 @@ impl Schedule {
         }
     }
 
+    /// Forgets all events.
+    pub fn clear(&self) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.clear();
+    }
+
     /// Wakes servers at their events, for ever.
     pub async fn drive(&self) {
         let mut due = Vec::new();

@@ -155,6 +155,9 @@ impl ServerSpec {
             1e9,
             "at least 1",
         )?;
+        for (what, delay) in [("start_up", self.start_up), ("wake_up", self.wake_up)] {
+            within(what, delay.as_secs_f64(), 0.0, 1e9, "at most 10⁹ s")?;
+        }
         let law = &self.replica.law;
         for value in [
             law.overhead_s,
@@ -262,11 +265,12 @@ mod tests {
     #[test]
     fn absurd_numbers_are_refused() {
         let good = ServerSpec::of("llama-3.1-8b", "h100", anywhere()).expect("built in");
-        let mut bad = [good.clone(), good.clone(), good.clone(), good.clone()];
+        let mut bad: [ServerSpec; 5] = std::array::from_fn(|_| good.clone());
         bad[0].truth = f64::NAN;
         bad[1].served_names = vec![String::new()];
         bad[2].replica.limits.kv_tokens = 10.0;
         bad[3].replica.law.floor_s = -1.0;
+        bad[4].start_up = Duration::MAX;
         assert!(bad.iter().all(|spec| spec.check().is_err()));
     }
 

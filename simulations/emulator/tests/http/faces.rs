@@ -165,3 +165,17 @@ async fn other_paths_are_not_found_and_probes_answer() {
             .is_some_and(|v| v.contains("wva"))
     );
 }
+
+#[tokio::test]
+async fn http2_without_tls_is_spoken_too() {
+    let mut pair = Pair::new(llama());
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .http2_prior_knowledge();
+    pair.client = client.build().expect("a client");
+    let body = json!({"prompt": "hi", "max_tokens": 3, "stream": true});
+    let answer = pair.post("/v1/completions", body).await;
+    assert_eq!(answer.version(), reqwest::Version::HTTP_2);
+    let text = answer.text().await.expect("text");
+    assert!(text.ends_with("data: [DONE]\n\n"));
+}

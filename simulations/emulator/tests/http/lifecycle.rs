@@ -113,6 +113,8 @@ async fn drained_it_finishes_what_it_has_and_frees_its_address() {
         .expect("a chunk")
         .expect("not the end")
         .to_vec();
+    // Somebody who never says anything holds up nothing.
+    let _silent = std::net::TcpStream::connect(pair.server.address()).expect("a connection");
     let server = pair.server.clone();
     let draining = tokio::spawn(async move { server.drain().await });
     while pair.get("/health").await.status() == StatusCode::OK {
