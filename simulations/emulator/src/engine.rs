@@ -5,6 +5,7 @@
 //! elsewhere, and then is the replica's.
 
 mod metrics;
+mod request;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,7 +16,11 @@ use wva_simulations::replica::{Replica, ReplicaSpec, Signal, Surroundings};
 use wva_simulations::sequence::{Sequence, SequenceId, Sequences};
 use wva_simulations::time::Time;
 
+pub use self::metrics::About;
+pub use self::request::{Ask, RequestKey};
+
 use self::metrics::{Finished, Metrics};
+use self::request::Record;
 use crate::delivery::{Delivery, End, Progress, Reason};
 
 /// What an engine is.
@@ -27,48 +32,6 @@ pub struct EngineSpec {
     pub max_model_len: u32,
     /// Seconds for the KV cache of one token to come over the link.
     pub transfer_s_per_token: f64,
-}
-
-/// A request as the engine needs to know it.
-#[derive(Debug)]
-pub struct Ask {
-    /// Prompt tokens.
-    pub input: u32,
-    /// Output tokens that it will have.
-    pub output: u32,
-    /// Why it will end there.
-    pub reason: Reason,
-    /// Hashes of the prompt's full blocks.
-    pub blocks: Box<[u64]>,
-    /// Whether another server computed the prompt.
-    pub transferred: bool,
-    /// Whether each token is wanted when it is emitted.
-    pub streaming: bool,
-    /// Place of its adapter in the server's list.
-    pub lora: Option<usize>,
-    /// Most output tokens, as the client asked.
-    pub max_tokens: Option<u32>,
-}
-
-/// A request's name in the engine; never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestKey {
-    slot: SequenceId,
-    /// Requests submitted before it.
-    pub number: u64,
-}
-
-/// What the engine keeps of a request besides its sequence.
-#[derive(Debug)]
-struct Record {
-    number: u64,
-    received: Time,
-    /// Whether it is past front end and link.
-    inside: bool,
-    /// Tokens that its reader knows of.
-    told: u32,
-    ask: Ask,
-    delivery: Arc<Delivery>,
 }
 
 /// The engine.
@@ -229,7 +192,7 @@ impl Engine {
     }
 
     /// The metrics page of what is up to `now`. `loras` are the server's adapters, `unix_s` the time on the wall.
-    pub fn page(&mut self, now: Time, about: &metrics::About<'_>) -> String {
+    pub fn page(&mut self, now: Time, about: &About<'_>) -> String {
         self.advance(now);
         let now = self.now;
         self.step(|replica, around| replica.settle(now, around));
@@ -377,8 +340,6 @@ fn cached(sequence: &Sequence) -> u32 {
         sequence.hit
     }
 }
-
-pub use self::metrics::About;
 
 #[cfg(test)]
 mod tests;
