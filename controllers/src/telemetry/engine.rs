@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use facts::Lora;
 pub use reader::EngineReader;
+pub(crate) use reader::{STARTED_AT, histogram};
 pub use reading::EngineReading;
+pub(crate) use reading::add;
 
 /// A family of model servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use wva_optimizer::snapshot::{ReplicaSample, StreamSample};
 
 use super::engine::{Dialect, Lora};
+use super::gpu::{Gpu, Verdict};
 use super::reason::{Missing, Note, Source};
 
 /// Everything that was gathered for one cycle.
@@ -17,6 +18,9 @@ pub struct Gathered {
     pub pods: Vec<PodTelemetry>,
     /// One entry per (model, class) of the targets, in their order.
     pub streams: Vec<StreamTelemetry>,
+    /// GPUs of those pods.
+    #[serde(default)]
+    pub gpus: Vec<GpuTelemetry>,
     /// How the sources did, by name.
     pub sources: BTreeMap<String, SourceHealth>,
     /// Model names that endpoint pickers or engines report and that no model claims, with where they were seen.
@@ -116,6 +120,17 @@ pub struct StreamTelemetry {
     pub absent: Vec<String>,
 }
 
+/// One GPU of one of the pods.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GpuTelemetry {
+    /// Name of the variant whose pod has it.
+    pub variant: String,
+    /// What is known of it.
+    pub gpu: Gpu,
+    /// Whether it can be relied upon.
+    pub verdict: Verdict,
+}
+
 /// Who counted arrivals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -156,6 +171,13 @@ impl Gathered {
             .iter()
             .filter(move |p| p.variant == variant)
             .filter_map(|p| p.outcome.sample())
+    }
+
+    /// Power drawn by the GPUs of `variant` that report it, W; `None` where none does.
+    #[must_use]
+    pub fn power_w(&self, variant: &str) -> Option<f64> {
+        let of = self.gpus.iter().filter(|g| g.variant == variant);
+        of.filter_map(|g| g.gpu.power_w).reduce(|a, b| a + b)
     }
 
     /// Samples of all streams that have one.

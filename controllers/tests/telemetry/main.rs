@@ -2,4 +2,11 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod engines;
+mod fleet;
+mod judging;
 mod pages;
+mod prometheus;
+mod real_prometheus;
+mod scraping;
+mod servers;
+mod streams;

@@ -131,7 +131,7 @@ pub fn vllm(model: &str, engines: &[Load]) -> String {
     }
     p.head("vllm:request_success_total", "counter");
     for (e, load) in engines.iter().enumerate() {
-        for (reason, share) in [("stop", 0.7), ("length", 0.3), ("abort", 0.0)] {
+        for (reason, share) in [("stop", 0.75), ("length", 0.25), ("abort", 0.0)] {
             let labels = format!("{},finished_reason=\"{reason}\"", labels(e));
             p.line("vllm:request_success_total", &labels, load.finished * share);
         }

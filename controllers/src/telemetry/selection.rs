@@ -1,0 +1,283 @@
+//! One sample per pod: the freshest reading that can be true, whoever brought it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::engine::EngineReading;
+use super::evidence::Candidate;
+use super::gates;
+use super::gathered::{Outcome, Sampled};
+use super::reason::{Missing, Note, Reason, Source};
+use super::targets::{Bounds, PodTarget};
+
+/// Readings in a row that leap the same way before the leap is taken for a new beginning.
+const STRIKES: u32 = 3;
+/// Readings of the same tick of this length are equally fresh, seconds.
+const SAME_S: f64 = 1.0;
+
+/// What is remembered of one pod between cycles.
+#[derive(Debug, Clone, Default)]
+pub struct PodMemory {
+    last: Option<Accepted>,
+    incarnation: u32,
+    /// Prompt tokens computed so far, and the reading up to which they are counted.
+    computed: f64,
+    strikes: u32,
+    /// A rejected reading: if the next ones follow from it, the leap was real.
+    leapt: Option<(f64, Arc<EngineReading>)>,
+    /// Per source the newest time stamp and when it was first seen: a clock ahead of ours cannot keep a dead source fresh.
+    first_seen: BTreeMap<Source, (f64, f64)>,
+}
+
+/// A reading that was believed.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// Who brought it.
+    pub source: Source,
+    /// The time that it speaks of, by our clock.
+    pub at: f64,
+    /// The reading.
+    pub reading: Arc<EngineReading>,
+    /// What is odd about it.
+    pub notes: Vec<Note>,
+}
+
+impl PodMemory {
+    /// The reading last believed, fresh or not.
+    #[must_use]
+    pub const fn accepted(&self) -> Option<&Accepted> {
+        self.last.as_ref()
+    }
+
+    /// Chooses among the candidates of one cycle at `now` and says what the pod's sample is. A reading that was believed
+    /// before stays until it is older than `stale_after` seconds: one failed scrape is no outage.
+    pub fn choose(
+        &mut self,
+        pod: &PodTarget,
+        bounds: &Bounds,
+        candidates: &[Candidate<EngineReading>],
+        failures: &[(Source, Missing)],
+        now: f64,
+        stale_after: f64,
+    ) -> Outcome<wva_optimizer::snapshot::ReplicaSample> {
+        let mut rejected: Option<Missing> = None;
+        let mut dated: Vec<(f64, &Candidate<EngineReading>, bool)> = candidates
+            .iter()
+            .map(|c| {
+                let (at, ahead) = self.date(c, now);
+                (at, c, ahead)
+            })
+            .collect();
+        let tick = |at: f64| (at / SAME_S).floor();
+        dated.sort_by(|a, b| {
+            let fresher = tick(b.0).total_cmp(&tick(a.0));
+            fresher
+                .then(a.1.source.cmp(&b.1.source))
+                .then(b.0.total_cmp(&a.0))
+        });
+        for (at, candidate, ahead) in dated {
+            if self.last.as_ref().is_some_and(|l| at <= l.at) {
+                continue;
+            }
+            if now - at > stale_after || !at.is_finite() {
+                let mut stale = Missing::new(Reason::Stale, candidate.source.as_str());
+                stale.age = Some(now - at).filter(|a| a.is_finite());
+                rejected.get_or_insert(stale);
+                continue;
+            }
+            match self.judge(candidate, at, bounds) {
+                Ok(restarted) => {
+                    self.accept(candidate, at, ahead, restarted);
+                    break;
+                }
+                Err(missing) => {
+                    rejected = Some(missing);
+                }
+            }
+        }
+        self.outcome(pod, rejected, failures, now, stale_after)
+    }
+
+    /// The candidate's time by our clock, and whether its own was ahead.
+    fn date(&mut self, candidate: &Candidate<EngineReading>, now: f64) -> (f64, bool) {
+        let seen = self
+            .first_seen
+            .entry(candidate.source)
+            .or_insert((candidate.at, now));
+        if seen.0 != candidate.at {
+            *seen = (candidate.at, now);
+        }
+        let ahead = candidate.at > now + SAME_S;
+        (
+            if candidate.at > now {
+                seen.1
+            } else {
+                candidate.at
+            },
+            ahead,
+        )
+    }
+
+    /// Whether the reading can be true; if so, whether it begins anew.
+    fn judge(
+        &mut self,
+        candidate: &Candidate<EngineReading>,
+        at: f64,
+        bounds: &Bounds,
+    ) -> Result<bool, Missing> {
+        let r = &candidate.reading;
+        gates::plausible(r, bounds)?;
+        let Some(last) = &self.last else {
+            return Ok(false);
+        };
+        match gates::follows(r, &last.reading, at - last.at, bounds) {
+            Ok(()) => {
+                self.strikes = 0;
+                Ok(gates::restarted(r, &last.reading))
+            }
+            Err(leap) => {
+                if self.leapt.as_ref().is_some_and(|(seen, _)| at <= *seen) {
+                    return Err(leap);
+                }
+                let goes_on = self.leapt.as_ref().is_none_or(|(before, leapt)| {
+                    gates::follows(r, leapt, at - before, bounds).is_ok()
+                });
+                self.strikes = if goes_on { self.strikes + 1 } else { 1 };
+                self.leapt = Some((at, Arc::clone(r)));
+                if self.strikes < STRIKES {
+                    return Err(leap);
+                }
+                // The counters go on from where they leapt to. For the optimizer this is another replica, so that it takes
+                // no difference across the leap.
+                self.incarnation = self.incarnation.wrapping_add(1);
+                (self.last, self.leapt, self.strikes) = (None, None, 0);
+                Ok(true)
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        candidate: &Candidate<EngineReading>,
+        at: f64,
+        ahead: bool,
+        restarted: bool,
+    ) {
+        let r = &candidate.reading;
+        let before = self
+            .last
+            .as_ref()
+            .filter(|_| !restarted)
+            .map(|l| Arc::clone(&l.reading));
+        self.computed = computed(r, before.as_deref(), self.computed);
+        let mut notes = candidate.notes.clone();
+        let odd = [
+            (ahead, Note::ClockAhead),
+            (restarted, Note::Restarted),
+            (r.mismatch, Note::EngineMismatch),
+            (r.duplicates > 0, Note::Duplicated),
+        ];
+        notes.extend(odd.into_iter().filter(|(is, _)| *is).map(|(_, note)| note));
+        notes.sort_unstable();
+        notes.dedup();
+        self.last = Some(Accepted {
+            source: candidate.source,
+            at,
+            reading: Arc::clone(r),
+            notes,
+        });
+    }
+
+    fn outcome(
+        &self,
+        pod: &PodTarget,
+        rejected: Option<Missing>,
+        failures: &[(Source, Missing)],
+        now: f64,
+        stale_after: f64,
+    ) -> Outcome<wva_optimizer::snapshot::ReplicaSample> {
+        if let Some(last) = &self.last {
+            let age = (now - last.at).max(0.0);
+            if age <= stale_after {
+                return Outcome::Sample(Sampled {
+                    value: last
+                        .reading
+                        .sample(pod.id(self.incarnation), last.at, self.computed),
+                    source: last.source,
+                    age,
+                    notes: last.notes.clone(),
+                });
+            }
+        }
+        let mut missing = rejected
+            .or_else(|| failures.first().map(|(_, m)| m.clone()))
+            .or_else(|| {
+                self.last
+                    .as_ref()
+                    .map(|l| Missing::new(Reason::Stale, l.source.as_str()))
+            })
+            .unwrap_or_else(|| Missing::new(Reason::NoSource, ""));
+        let others: Vec<String> = failures
+            .iter()
+            .filter(|(_, m)| m.reason != missing.reason)
+            .map(|(s, m)| {
+                format!("{}: {} {}", s.as_str(), m.reason, m.detail)
+                    .trim_end()
+                    .to_owned()
+            })
+            .collect();
+        if !others.is_empty() {
+            let also = others.join("; ");
+            missing.detail = if missing.detail.is_empty() {
+                also
+            } else {
+                format!("{}; {also}", missing.detail)
+            };
+        }
+        missing.age = missing
+            .age
+            .or_else(|| self.last.as_ref().map(|l| now - l.at));
+        Outcome::Missing(missing)
+    }
+}
+
+/// Prompt tokens computed so far: as counted, where the engine counts them; else all but the cached ones; else, where only
+/// look-ups in the prefix cache are counted, with the share that missed since the last reading. (Look-ups are repeated
+/// while a request waits, so their number means nothing, but their ratio does.)
+fn computed(r: &EngineReading, before: Option<&EngineReading>, so_far: f64) -> f64 {
+    if let Some(computed) = r.computed_tokens {
+        return computed;
+    }
+    let fresh = |hits: f64, queries: f64| {
+        let share = hits / queries;
+        if share.is_finite() {
+            1.0 - share.clamp(0.0, 1.0)
+        } else {
+            1.0
+        }
+    };
+    if let Some(cached) = r.cached_tokens {
+        let all = (r.prompt_tokens - cached).max(0.0);
+        return if before.is_some() {
+            all.max(so_far)
+        } else {
+            all
+        };
+    }
+    let (hits, queries) = (
+        r.prefix_hits.unwrap_or(0.0),
+        r.prefix_queries.unwrap_or(0.0),
+    );
+    let Some(before) = before else {
+        return r.prompt_tokens * fresh(hits, queries);
+    };
+    let grown = (r.prompt_tokens - before.prompt_tokens).max(0.0);
+    let looked = queries - before.prefix_queries.unwrap_or(0.0);
+    let found = hits - before.prefix_hits.unwrap_or(0.0);
+    let share = if looked > 0.0 {
+        fresh(found, looked)
+    } else {
+        fresh(hits, queries)
+    };
+    so_far + grown * share
+}

@@ -1,0 +1,105 @@
+//! What the engines of one model show together.
+
+use std::collections::BTreeMap;
+
+use super::super::engine::EngineReading;
+use super::super::evidence::Evidence;
+use super::super::ledger::Showing;
+use super::super::reason::Source;
+use super::super::selection::Accepted;
+use super::super::tally::Tally;
+use super::super::targets::{ModelTarget, Part, Targets};
+use super::Contribution;
+
+/// What the engines of one model show.
+pub(super) struct Engines {
+    pub contribution: Contribution,
+    /// UIDs of pods that should show something.
+    pub expected: Vec<String>,
+    names: BTreeMap<String, String>,
+    pub source: Source,
+    pub shape: Option<Tally>,
+}
+
+impl Engines {
+    pub fn of(
+        targets: &Targets,
+        evidence: &Evidence,
+        pods: &BTreeMap<String, &Accepted>,
+        model: &ModelTarget,
+    ) -> Self {
+        let mut out = Self {
+            contribution: Contribution::default(),
+            expected: Vec::new(),
+            names: BTreeMap::new(),
+            source: Source::Pod,
+            shape: None,
+        };
+        let serving: Vec<&str> = targets
+            .variants
+            .iter()
+            .filter(|v| v.model == model.name && v.part != Part::Prefill)
+            .map(|v| v.name.as_str())
+            .collect();
+        let mut served: Vec<(String, String)> = Vec::new();
+        for pod in targets
+            .pods
+            .iter()
+            .filter(|p| serving.contains(&p.variant.as_str()))
+        {
+            out.names
+                .insert(pod.uid.clone(), format!("{}/{}", pod.namespace, pod.name));
+            if pod.serving {
+                out.expected.push(pod.uid.clone());
+            }
+            let Some(accepted) = pods.get(&pod.uid) else {
+                continue;
+            };
+            let r = &accepted.reading;
+            let c = &mut out.contribution;
+            c.named = true;
+            c.heard = Some(c.heard.map_or(accepted.at, |h| h.max(accepted.at)));
+            c.running += r.running.unwrap_or(0.0) + r.waiting.unwrap_or(0.0);
+            out.source = accepted.source;
+            served.extend(r.models.iter().map(|m| (pod.namespace.clone(), m.clone())));
+            c.showing.push(Showing {
+                origin: pod.uid.clone(),
+                at: accepted.at,
+                tally: tally(r),
+                started_at: r.started_at,
+                born: pod.started_at,
+            });
+        }
+        served.sort_unstable();
+        served.dedup();
+        for key in &served {
+            if let Some(shape) = evidence.shapes.get(key) {
+                out.shape.get_or_insert_default().add(shape);
+            }
+        }
+        out
+    }
+
+    pub fn name(&self, uid: &String) -> String {
+        self.names.get(uid).unwrap_or(uid).clone()
+    }
+}
+
+/// The counters of one engine.
+fn tally(r: &EngineReading) -> Tally {
+    let (cached, prompted) = match (r.cached_tokens, r.prefix_hits, r.prefix_queries) {
+        (Some(cached), _, _) => (cached, r.prompt_tokens),
+        (None, Some(hits), Some(queries)) => (hits, queries),
+        _ => (0.0, 0.0),
+    };
+    Tally {
+        arrivals: r.seen_requests(),
+        cached,
+        prompted,
+        input: r.input_tokens.clone(),
+        output: r.output_tokens.clone(),
+        ttft: r.ttft.clone(),
+        tpot: r.tpot.clone(),
+        ..Tally::default()
+    }
+}
