@@ -83,8 +83,10 @@ pub struct PlanInput<'a> {
 pub struct PlannerSettings {
     /// Share of a replica's capacity that interactive work may fill.
     pub fill: f64,
-    /// $/h that changing one replica is worth.
-    pub change_price_usd: f64,
+    /// $/h that changing one replica is worth; absent: a share of the cheapest replica's price in a running fleet, nothing
+    /// in a plan on paper.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change_price_usd: Option<f64>,
     /// Most that the fleet may cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_per_hour_usd: Option<f64>,
@@ -106,7 +108,7 @@ impl Default for PlannerSettings {
     fn default() -> Self {
         Self {
             fill: 1.0,
-            change_price_usd: 0.0,
+            change_price_usd: None,
             budget_per_hour_usd: None,
             kv_link_bytes_per_s: 50e9,
             batch_chunk_tokens: 512.0,
@@ -230,7 +232,7 @@ impl PlanInput<'_> {
     }
 
     /// What the modelled capacity of variant `v` is multiplied with: trust in its law, and what the workload learned.
-    fn factor(&self, v: usize, workload: &Workload) -> f64 {
+    pub(crate) fn factor(&self, v: usize, workload: &Workload) -> f64 {
         let sane = |x: f64| {
             if x.is_finite() {
                 x.clamp(0.05, 5.0)

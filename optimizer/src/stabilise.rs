@@ -40,11 +40,11 @@ pub struct StabiliseSettings {
 }
 
 impl Default for StabiliseSettings {
-    /// Up at once, down after 180 s, no rate limits.
+    /// Up at once, down after 240 s, no rate limits.
     fn default() -> Self {
         Self {
             up_window_seconds: 0.0,
-            down_window_seconds: 180.0,
+            down_window_seconds: 240.0,
             up_limit: None,
             down_limit: None,
         }

@@ -24,6 +24,9 @@ pub struct State {
     pub history: BTreeMap<String, History>,
     /// Since when each model's replicas have all had devices; absent while some wait for one.
     pub settled: BTreeMap<String, f64>,
+    /// Requests/s of each model's mix that its serving replicas carried at the last cycle, as far as is known.
+    #[serde(default)]
+    pub carried: BTreeMap<String, f64>,
     /// Capacities found so far.
     pub capacities: CapacityTable,
 }

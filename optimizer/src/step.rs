@@ -41,7 +41,7 @@ pub struct Autoscaler {
 pub struct Settings {
     /// Time between cycles, seconds: added to the start-up time that forecasts look ahead.
     pub cycle_seconds: f64,
-    /// Quantile of the forecast rate that the fleet is planned for.
+    /// Quantile of the forecast rate that the fleet is planned for while nothing is missed; misses raise it.
     pub forecast_quantile: f64,
     /// Age beyond which a stream's sample is stale, seconds.
     pub stale_after_seconds: f64,
@@ -65,7 +65,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             cycle_seconds: 15.0,
-            forecast_quantile: 0.7,
+            forecast_quantile: 0.5,
             stale_after_seconds: 90.0,
             pending_too_long_seconds: 180.0,
             scale_to_zero: false,
@@ -110,6 +110,10 @@ pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (
         Ok(planned) => describe(&demand, planned, &mut cycle),
         Err(error) => cycle.unmet.push((String::new(), error.to_string(), 1.0)),
     }
+    state.carried = planned.as_ref().map_or_else(
+        |_| BTreeMap::new(),
+        |planned| targets::carried(snapshot, &input, &demand, planned),
+    );
     cycle.decisions = targets::decide(
         autoscaler,
         snapshot,
@@ -143,14 +147,37 @@ fn question<'a>(
         beliefs: beliefs::of(autoscaler, snapshot, state),
         workloads: demand.workloads.clone(),
         stock: stock(autoscaler, snapshot),
-        settings: autoscaler.settings.planner.clone(),
+        settings: PlannerSettings {
+            change_price_usd: Some(change_price(autoscaler)),
+            ..autoscaler.settings.planner.clone()
+        },
     }
+}
+
+/// What changing a replica is worth in a running fleet, as a share of the cheapest replica's price: a change pays for the
+/// time that it takes, and variants that take turns pay for each other's start-up and share the router's mistakes.
+const CHANGE_SHARE: f64 = 0.35;
+
+fn change_price(autoscaler: &Autoscaler) -> f64 {
+    let catalogue = &autoscaler.catalogue;
+    let prices = catalogue
+        .variants
+        .iter()
+        .map(|v| catalogue.price_per_replica(v).get());
+    let cheapest = prices.fold(f64::INFINITY, f64::min);
+    let settled = autoscaler.settings.planner.change_price_usd;
+    settled.unwrap_or(if cheapest.is_finite() {
+        CHANGE_SHARE * cheapest
+    } else {
+        0.0
+    })
 }
 
 fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
     let settings = &autoscaler.settings;
     settle(autoscaler, snapshot, state);
     for sample in &snapshot.streams {
+        let pressure = pressure(autoscaler, state, &sample.model);
         let settled = state
             .settled
             .get(&sample.model)
@@ -164,7 +191,7 @@ fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
             .streams
             .entry(crate::state::stream_key(&sample.model, &sample.class))
             .or_insert_with(|| StreamState::new(settings.forecast))
-            .observe(sample, promised, settled, &settings.headroom);
+            .observe(sample, promised, settled, pressure, &settings.headroom);
     }
     for sample in &snapshot.variants {
         let Some(variant) = autoscaler.catalogue.variant(&sample.name) else {
@@ -177,6 +204,25 @@ fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
             .or_insert_with(|| VariantState::new(&autoscaler.catalogue, variant))
             .observe(sample, prompts);
     }
+}
+
+/// Traffic of the model's interactive classes over what its replicas were expected to carry within their promises.
+fn pressure(autoscaler: &Autoscaler, state: &State, model: &str) -> Option<f64> {
+    let carried = *state.carried.get(model)?;
+    let mut rate = 0.0;
+    for (key, stream) in &state.streams {
+        let Some((m, class)) = key.rsplit_once('/') else {
+            continue;
+        };
+        let batch = autoscaler
+            .catalogue
+            .class(class)
+            .is_some_and(|c| c.is_batch());
+        if m == model && !batch {
+            rate += stream.rate()?;
+        }
+    }
+    (carried > 0.0).then(|| rate / carried)
 }
 
 /// The prompts of all streams of a model together, each stream weighted by its rate.

@@ -171,7 +171,8 @@ proptest! {
     #[test]
     fn targets_settle_and_stay(start in 0u32..50, plans in prop::collection::vec(0u32..50, 0..20), last in 0u32..50) {
         let mut all = plans;
-        let settled = all.len() + 14;
+        let window = StabiliseSettings::default().down_window_seconds / 15.0;
+        let settled = all.len() + window as usize + 2;
         all.extend([last; 30]);
         let targets = follow(&StabiliseSettings::default(), start, &all);
         prop_assert!(targets[settled..].iter().all(|&t| t == last), "{:?}", targets);

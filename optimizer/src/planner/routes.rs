@@ -25,7 +25,7 @@ pub(super) fn problem(
             .map(|v| input.option(v))
             .collect(),
         limits: input.limits(),
-        change_price: input.settings.change_price_usd,
+        change_price: input.settings.change_price_usd.unwrap_or(0.0),
         ..Problem::default()
     };
     if input.settings.separate_batch {

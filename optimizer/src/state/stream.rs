@@ -58,12 +58,14 @@ impl StreamState {
     }
 
     /// Takes a sample; one no later than the last is ignored. `settled` says that no replica waits for a device:
-    /// only then do misses speak of the capacity of its replicas.
+    /// only then do misses speak of the capacity of its replicas. `pressure` is the traffic of its model over what the
+    /// serving replicas were expected to carry.
     pub fn observe(
         &mut self,
         sample: &StreamSample,
         promised: f64,
         settled: bool,
+        pressure: Option<f64>,
         headroom: &HeadroomSettings,
     ) {
         if !sample.at.is_finite() || self.sampled.is_some_and(|last| sample.at <= last) {
@@ -84,8 +86,12 @@ impl StreamState {
             self.prefix_hit = hit;
         }
         if settled {
-            self.headroom
-                .observe(sample.at, sample.met, sample.missed, promised, headroom);
+            self.headroom.observe(
+                (sample.at, sample.met, sample.missed),
+                promised,
+                pressure,
+                headroom,
+            );
         } else {
             self.headroom.skip(sample.at, sample.met, sample.missed);
         }
@@ -95,6 +101,12 @@ impl StreamState {
             0.0
         };
         self.backlog.clone_from(&sample.backlog);
+    }
+
+    /// Offered rate over the last minute, requests per second.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        self.arrivals.rate(self.sampled?, 60.0)
     }
 
     /// Forecast of the rate `horizon` seconds ahead; `None` before anything is known.

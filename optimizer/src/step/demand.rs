@@ -114,7 +114,7 @@ fn workload(
     let rate = if class.is_some_and(|c| c.is_batch()) {
         stream.due_rate(snapshot.at, settings.batch_slack_seconds + horizon)
     } else {
-        let quantile = settings.forecast_quantile;
+        let quantile = stream.headroom.quantile(settings.forecast_quantile);
         now.quantile(quantile).max(ahead.quantile(quantile)) + stream.held / WORK_OFF_S
     };
     RequestsPerSecond::new(rate).map_err(|e| e.to_string())?;

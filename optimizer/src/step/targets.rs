@@ -1,11 +1,15 @@
 //! From planned replicas to targets: what is unknown is held, what is known is stabilised, and a stock-out keeps one
 //! pending replica as a probe so that the fleet returns when devices do.
 
+use std::collections::BTreeMap;
+
+use wva_models::variant::Role;
+
 use super::beliefs::{asked_for, sample_of, stocked_out, with_device};
 use super::demand::Demand;
 use super::{Autoscaler, reason};
 use crate::decision::{Decision, Reason};
-use crate::planner::Planned;
+use crate::planner::{PlanInput, Planned};
 use crate::snapshot::Snapshot;
 use crate::stabilise::{self, Situation, Turnover};
 use crate::state::State;
@@ -116,6 +120,29 @@ fn keep_until_replaced(
             }
         }
     }
+}
+
+/// Requests/s of each model's traffic mix that its serving replicas carry.
+pub(super) fn carried(
+    snapshot: &Snapshot,
+    input: &PlanInput<'_>,
+    demand: &Demand,
+    planned: &Planned,
+) -> BTreeMap<String, f64> {
+    let mut by_role: BTreeMap<&str, [f64; 3]> = BTreeMap::new();
+    for (v, variant) in input.catalogue.variants.iter().enumerate() {
+        let ready = sample_of(snapshot, &variant.name).map_or(0, |s| s.ready);
+        let own = input.workloads.iter().filter(|w| w.model == variant.model);
+        let factor = own.map(|w| input.factor(v, w)).reduce(f64::min);
+        let sums = by_role.entry(&variant.model).or_default();
+        sums[variant.role as usize] +=
+            f64::from(ready) * capacity(demand, planned, v) * factor.unwrap_or(1.0);
+    }
+    let pairs = |sums: &[f64; 3]| sums[Role::Prefill as usize].min(sums[Role::Decode as usize]);
+    by_role
+        .into_iter()
+        .map(|(model, sums)| (model.to_owned(), sums[Role::Both as usize] + pairs(&sums)))
+        .collect()
 }
 
 /// Requests/s of its model's traffic mix that one replica carries; 0 where it can serve none of it.
