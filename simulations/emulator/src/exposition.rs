@@ -84,7 +84,10 @@ impl Exposition {
             .iter()
             .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
             .collect();
-        let _ = writeln!(self.text, "{name}{{{}}} {value:?}", written.join(","));
+        let _ = match written.join(",") {
+            labels if labels.is_empty() => writeln!(self.text, "{name} {value:?}"),
+            labels => writeln!(self.text, "{name}{{{labels}}} {value:?}"),
+        };
     }
 
     /// A family of one gauge.

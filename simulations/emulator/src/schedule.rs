@@ -3,7 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -15,14 +15,23 @@ use crate::server::Server;
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Instant,
+    /// The same, in seconds since 1970.
+    start_unix_s: f64,
 }
 
 impl Clock {
     /// A clock that shows 0 now.
     pub fn start() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
             start: Instant::now(),
+            start_unix_s: since.map_or(0.0, |d| d.as_secs_f64()),
         }
+    }
+
+    /// A time in seconds since 1970.
+    pub fn unix_seconds(&self, time: Time) -> f64 {
+        self.start_unix_s + time.seconds()
     }
 
     /// The time now.

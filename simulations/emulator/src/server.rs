@@ -33,6 +33,7 @@ pub struct Server {
     /// What it is; the address is the one it really has.
     pub spec: ServerSpec,
     speed: f64,
+    started: Time,
     schedule: Arc<Schedule>,
     seat: Mutex<Seat>,
     in_flight: AtomicUsize,
@@ -57,10 +58,12 @@ impl Server {
             max_model_len: spec.max_model_len,
             transfer_s_per_token: spec.transfer_s_per_token / speed,
         });
-        let ready_at = schedule.clock.now() + span(spec.start_up.div_f64(speed));
+        let started = schedule.clock.now();
+        let ready_at = started + span(spec.start_up.div_f64(speed));
         Self {
             spec: ServerSpec { address, ..spec },
             speed,
+            started,
             schedule,
             seat: Mutex::new(Seat {
                 engine,
@@ -153,8 +156,14 @@ impl Server {
         seat.engine.clear(self.schedule.clock.now(), End::Lost);
     }
 
+    /// Seconds since 1970.
+    pub fn unix_seconds(&self) -> f64 {
+        let clock = &self.schedule.clock;
+        clock.unix_seconds(clock.now())
+    }
+
     /// The metrics page.
-    pub fn page(&self, unix_s: f64) -> String {
+    pub fn page(&self) -> String {
         let mut seat = self.seat();
         let spec = &self.spec;
         let about = About {
@@ -165,7 +174,8 @@ impl Server {
             blocks: spec.replica.limits.kv_tokens as u64 / u64::from(spec.block_tokens),
             prefix_caching: spec.prefix_caching,
             sleep_level: seat.asleep.unwrap_or(0),
-            unix_s,
+            started_unix_s: self.schedule.clock.unix_seconds(self.started),
+            unix_s: self.unix_seconds(),
         };
         seat.engine.page(self.schedule.clock.now(), &about)
     }

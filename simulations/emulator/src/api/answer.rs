@@ -20,13 +20,7 @@ pub struct Heading {
 
 impl Heading {
     /// The heading of the answer to a request; the id is the client's where it gave one.
-    pub fn new(
-        about: About,
-        server: &Server,
-        ticket: &Ticket,
-        client_id: Option<&str>,
-        created: u64,
-    ) -> Self {
+    pub fn new(about: About, server: &Server, ticket: &Ticket, client_id: Option<&str>) -> Self {
         let prefix = match about.kind {
             Kind::Completion => "cmpl",
             Kind::Chat => "chatcmpl",
@@ -39,7 +33,11 @@ impl Heading {
                 ticket.number()
             ),
         };
-        Self { id, created, about }
+        Self {
+            id,
+            created: server.unix_seconds() as u64,
+            about,
+        }
     }
 
     /// What the request used.

@@ -1,7 +1,6 @@
 //! `/v1/completions` and `/v1/chat/completions`.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
@@ -58,7 +57,7 @@ async fn answer(
     let Wanted { ask, about } = wanted;
     let streaming = ask.streaming;
     let mut ticket = server.submit(ask).map_err(Refusal::unavailable)?;
-    let heading = Heading::new(about, server, &ticket, client_id, unix_seconds());
+    let heading = Heading::new(about, server, &ticket, client_id);
     if streaming {
         let headers = [
             (CONTENT_TYPE, "text/event-stream; charset=utf-8"),
@@ -74,10 +73,4 @@ async fn answer(
     let elsewhere = heading.about.decoded_elsewhere;
     let kv = elsewhere.then(|| kv_transfer_params(server, &ticket, &heading));
     Ok(Json(heading.whole(&progress, reason, kv)).into_response())
-}
-
-/// Seconds since 1970.
-pub fn unix_seconds() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |d| d.as_secs())
 }

@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::generate::unix_seconds;
 use super::refusal::Refusal;
 use crate::server::{Server, Status};
 
@@ -26,9 +25,10 @@ pub async fn health(State(server): State<Arc<Server>>) -> Result<(), Refusal> {
 pub async fn models(State(server): State<Arc<Server>>) -> Json<Value> {
     let spec = &server.spec;
     let root = &spec.served_names[0];
+    let created = server.unix_seconds() as u64;
     let card = |name: &String, parent: Option<&String>| {
         json!({
-            "id": name, "object": "model", "created": unix_seconds(), "owned_by": "vllm", "root": root,
+            "id": name, "object": "model", "created": created, "owned_by": "vllm", "root": root,
             "parent": parent, "max_model_len": spec.max_model_len, "permission": [],
         })
     };
@@ -45,7 +45,7 @@ pub async fn version() -> Json<Value> {
 
 /// `GET /metrics`.
 pub async fn metrics(State(server): State<Arc<Server>>) -> Response {
-    let page = server.page(unix_seconds() as f64);
+    let page = server.page();
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(CONTENT_TYPE, kind)], page).into_response()
 }

@@ -72,6 +72,7 @@ fn about() -> About<'static> {
         blocks: 100,
         prefix_caching: true,
         sleep_level: 0,
+        started_unix_s: 0.0,
         unix_s: 0.0,
     }
 }

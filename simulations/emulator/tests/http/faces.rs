@@ -91,6 +91,7 @@ async fn the_page_has_every_family_that_is_read_elsewhere() {
     ] {
         assert_eq!(kind(histogram), "histogram");
     }
+    assert!(page.contains("\nprocess_start_time_seconds 1"));
     assert!(page.contains(r#"block_size="16""#) && page.contains("num_gpu_blocks="));
     assert!(page.contains(r#"finished_reason="stop",model_name="llama-3.1-8b"} 0.0"#));
     let mut names: Vec<&str> = page.lines().filter(|l| l.starts_with("# TYPE")).collect();

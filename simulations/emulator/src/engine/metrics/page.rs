@@ -25,6 +25,8 @@ pub struct About<'a> {
     pub prefix_caching: bool,
     /// 0 awake, 1 weights in host memory, 2 everything discarded.
     pub sleep_level: u8,
+    /// Start of the server, seconds since 1970.
+    pub started_unix_s: f64,
     /// Seconds since 1970.
     pub unix_s: f64,
 }
@@ -218,6 +220,13 @@ fn configuration(page: &mut Exposition, about: &About<'_>, state: &State) {
         ("num_gpu_blocks", &*about.blocks.to_string()),
     ];
     page.info(name, &labels, 1.0);
+    let name = "process_start_time_seconds";
+    page.family(
+        name,
+        "gauge",
+        "Start time of the process since unix epoch in seconds.",
+    );
+    page.info(name, &[], about.started_unix_s);
     if about.loras.is_empty() {
         return;
     }
