@@ -13,6 +13,7 @@
 
 mod answer;
 mod join;
+mod owners;
 mod queries;
 
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub struct PrometheusSettings {
     pub matchers: String,
     /// Deadline of one query, seconds.
     pub timeout_seconds: f64,
-    /// Longest answer, bytes, decompressed: some 5 kB per pod.
+    /// Longest answer, bytes, decompressed: some 7 kB per pod.
     pub max_bytes: u64,
     /// How to reach it.
     pub http: HttpSettings,
@@ -125,7 +126,7 @@ impl PrometheusSource {
         // Tens of megabytes at ten thousand pods: not for a thread that others wait on.
         let digested =
             tokio::task::spawn_blocking(move || join::digest(&targets, &answers, now)).await;
-        let Ok(digest) = digested else {
+        let Ok(mut digest) = digested else {
             health.last_failure = Some(now);
             health.last_error = Some(Missing::new(
                 Reason::PrometheusError,
@@ -133,26 +134,9 @@ impl PrometheusSource {
             ));
             return;
         };
-        health.series = digest.series;
         health.latency_s = Some(began.elapsed().as_secs_f64());
-        health.warnings.extend(digest.warnings);
-        match digest.error {
-            Some(missing) => (health.last_failure, health.last_error) = (Some(now), Some(missing)),
-            None => health.last_success = Some(now),
-        }
-        for (uid, candidate) in digest.engines {
-            evidence.engine(&uid, candidate);
-        }
-        for (uid, missing) in digest.failures {
-            evidence.failure(&uid, super::reason::Source::Prometheus, missing);
-        }
-        for (origin, router) in digest.routers {
-            let known = evidence.routers.entry(origin).or_default();
-            known.namespace = known.namespace.take().or(router.namespace);
-            known.candidates.extend(router.candidates);
-        }
-        evidence.shapes.extend(digest.shapes);
-        evidence.gpus.extend(digest.gpus);
+        digest.report(now, health);
+        digest.hand_over(evidence);
     }
 
     async fn ask(&self, targets: &Targets) -> Result<Answers, Missing> {

@@ -209,36 +209,33 @@ impl PodMemory {
                 });
             }
         }
+        let silent = || {
+            self.last
+                .as_ref()
+                .map(|l| Missing::new(Reason::Stale, l.source.as_str()))
+        };
         let mut missing = rejected
             .or_else(|| failures.first().map(|(_, m)| m.clone()))
-            .or_else(|| {
-                self.last
-                    .as_ref()
-                    .map(|l| Missing::new(Reason::Stale, l.source.as_str()))
-            })
+            .or_else(silent)
             .unwrap_or_else(|| Missing::new(Reason::NoSource, ""));
-        let others: Vec<String> = failures
-            .iter()
-            .filter(|(_, m)| m.reason != missing.reason)
-            .map(|(s, m)| {
-                format!("{}: {} {}", s.as_str(), m.reason, m.detail)
-                    .trim_end()
-                    .to_owned()
-            })
-            .collect();
-        if !others.is_empty() {
-            let also = others.join("; ");
-            missing.detail = if missing.detail.is_empty() {
-                also
-            } else {
-                format!("{}; {also}", missing.detail)
-            };
-        }
+        missing.detail = with_others(&missing, failures);
         missing.age = missing
             .age
             .or_else(|| self.last.as_ref().map(|l| now - l.at));
         Outcome::Missing(missing)
     }
+}
+
+/// The detail of `missing`, and what the other sources say.
+fn with_others(missing: &Missing, failures: &[(Source, Missing)]) -> String {
+    let others = failures.iter().filter(|(_, m)| m.reason != missing.reason);
+    let said = others.map(|(source, m)| format!("{}: {} {}", source.as_str(), m.reason, m.detail));
+    let all: Vec<String> = std::iter::once(missing.detail.clone())
+        .chain(said)
+        .map(|s| s.trim_end().to_owned())
+        .filter(|s| !s.is_empty())
+        .collect();
+    all.join("; ")
 }
 
 /// Prompt tokens computed so far: as counted, where the engine counts them; else all but the cached ones; else, where only

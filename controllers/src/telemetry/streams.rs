@@ -163,6 +163,10 @@ impl Cycle<'_> {
         at.is_some_and(|at| self.now - at <= self.limits.stale_after)
     }
 
+    fn contribution(&self, side: usize) -> &Contribution {
+        self.pickers.get(side).unwrap_or(&self.engines.contribution)
+    }
+
     /// What pickers and engines counted, by side, judged by the class's bounds.
     fn judged(&self, pickers: &[Growth]) -> [Tally; 4] {
         std::array::from_fn(|i| {
@@ -190,63 +194,61 @@ impl Stream {
             .zip(&cycle.pickers)
             .map(|(side, picker)| side.observe(&picker.showing, &[], cycle.now))
             .collect();
-        let mut telemetry = StreamTelemetry {
-            model: cycle.model.name.clone(),
-            class: cycle.class.name.clone(),
-            outcome: Outcome::Missing(cycle.why_missing()),
-            counted_by: None,
-            absent: cycle
-                .growth
-                .absent
-                .iter()
-                .map(|uid| cycle.engines.name(uid))
-                .collect(),
-        };
-        // A picker that lives and has not seen this stream is believed only where it was the one to count before: else
-        // requests may well go past it.
-        let picker = (0..growths.len()).find(|&i| {
-            let (picker, side) = (&cycle.pickers[i], (CountedBy::Router, SOURCES[i]));
-            cycle.is_fresh(picker.heard) && (picker.named || self.counted == Some(side))
-        });
-        let engines = &cycle.engines.contribution;
-        let countable = cycle.is_default() && cycle.is_fresh(engines.heard) && !cycle.too_partial();
-        let side = picker.or(countable.then_some(ENGINES));
-        let when = |i: usize| {
-            let (growth, contribution) = if i == ENGINES {
-                (cycle.growth, engines)
-            } else {
-                (&growths[i], &cycle.pickers[i])
-            };
-            growth
-                .at
-                .or(contribution.heard)
-                .unwrap_or(cycle.now)
-                .min(cycle.now)
+        let side = self.choose(cycle);
+        let when = |side: usize| {
+            let growth = growths.get(side).unwrap_or(cycle.growth);
+            let at = growth.at.or(cycle.contribution(side).heard);
+            at.unwrap_or(cycle.now).min(cycle.now)
         };
         self.emitted
             .take(&cycle.judged(&growths), side.map(|i| (i, when(i))));
-        let Some(side) = side else {
-            return telemetry;
-        };
-        let (by, source, contribution) = if side == ENGINES {
-            (CountedBy::Engines, cycle.engines.source, engines)
-        } else {
-            (CountedBy::Router, SOURCES[side], &cycle.pickers[side])
-        };
-        let at = when(side);
-        self.counted = Some((by, source));
-        telemetry.counted_by = Some(by);
-        telemetry.outcome = Outcome::Sample(Sampled {
-            value: self.sample(cycle, contribution),
-            source,
-            age: (cycle.now - self.emitted.at.unwrap_or(at)).max(0.0),
-            notes: match (by, telemetry.absent.is_empty()) {
-                (CountedBy::Router, _) => Vec::new(),
-                (CountedBy::Engines, true) => vec![Note::LowerBound],
-                (CountedBy::Engines, false) => vec![Note::LowerBound, Note::PartialFleet],
-            },
+        let absent: Vec<String> = cycle
+            .growth
+            .absent
+            .iter()
+            .map(|uid| cycle.engines.name(uid))
+            .collect();
+        let who = side.map(|side| match SOURCES.get(side) {
+            Some(source) => (CountedBy::Router, *source),
+            None => (CountedBy::Engines, cycle.engines.source),
         });
-        telemetry
+        self.counted = who.or(self.counted);
+        let outcome = match (side, who) {
+            (Some(side), Some((by, source))) => Outcome::Sample(Sampled {
+                value: self.sample(cycle, cycle.contribution(side)),
+                source,
+                age: (cycle.now - self.emitted.at.unwrap_or(cycle.now)).max(0.0),
+                notes: match (by, absent.is_empty()) {
+                    (CountedBy::Router, _) => Vec::new(),
+                    (CountedBy::Engines, true) => vec![Note::LowerBound],
+                    (CountedBy::Engines, false) => vec![Note::LowerBound, Note::PartialFleet],
+                },
+            }),
+            _ => Outcome::Missing(cycle.why_missing()),
+        };
+        StreamTelemetry {
+            model: cycle.model.name.clone(),
+            class: cycle.class.name.clone(),
+            outcome,
+            counted_by: who.map(|(by, _)| by),
+            absent,
+        }
+    }
+
+    /// The side to believe. A picker that lives and has not seen this stream is believed only where it was the one to count
+    /// before: else requests may well go past it.
+    fn choose(&self, cycle: &Cycle<'_>) -> Option<usize> {
+        let picker = cycle
+            .pickers
+            .iter()
+            .zip(SOURCES)
+            .position(|(picker, source)| {
+                let counted = self.counted == Some((CountedBy::Router, source));
+                cycle.is_fresh(picker.heard) && (picker.named || counted)
+            });
+        let heard = cycle.engines.contribution.heard;
+        let engines = cycle.is_default() && cycle.is_fresh(heard) && !cycle.too_partial();
+        picker.or(engines.then_some(ENGINES))
     }
 
     fn sample(&self, cycle: &Cycle<'_>, contribution: &Contribution) -> StreamSample {

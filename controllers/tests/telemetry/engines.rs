@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use wva_controllers::telemetry::engine::{Dialect, EngineReading, field};
 use wva_controllers::telemetry::exposition::{Census, Syntax, read};
 
+use crate::other_pages;
 use crate::pages::{self, LOAD, Load};
 
 fn reading(page: &str, declared: Option<Dialect>) -> EngineReading {
@@ -91,7 +92,7 @@ fn vllm_v0_names_are_understood_and_newer_ones_win() {
 
 #[test]
 fn sglang_counts_each_rank_once() {
-    let r = reading(&pages::sglang("m", &[LOAD, LOAD]), None);
+    let r = reading(&other_pages::sglang("m", &[LOAD, LOAD]), None);
     assert_eq!((r.dialect, r.engines), (Dialect::Sglang, 2));
     assert_eq!(
         (r.running, r.waiting, r.kv_usage),
@@ -107,13 +108,13 @@ fn sglang_counts_each_rank_once() {
 
 #[test]
 fn trtllm_and_triton() {
-    let r = reading(&pages::trtllm("m", &LOAD), None);
+    let r = reading(&other_pages::trtllm("m", &LOAD), None);
     assert_eq!(
         (r.dialect, r.kv_tokens, r.finished),
         (Dialect::TrtLlm, Some(32_000.0), Some(1000.0))
     );
     assert_eq!((r.gap.count, r.tpot.count), (0.0, 1000.0));
-    let r = reading(&pages::triton(&LOAD), None);
+    let r = reading(&other_pages::triton(&LOAD), None);
     assert_eq!((r.dialect, r.engines), (Dialect::Triton, 1));
     assert_eq!(
         (r.running, r.waiting, r.kv_usage),
@@ -128,7 +129,7 @@ fn trtllm_and_triton() {
 
 #[test]
 fn the_label_decides_between_engines_but_not_against_the_page() {
-    let both = pages::triton(&LOAD) + &pages::vllm("m", &[LOAD]);
+    let both = other_pages::triton(&LOAD) + &pages::vllm("m", &[LOAD]);
     assert_eq!(
         reading(&both, Some(Dialect::Triton)).dialect,
         Dialect::Triton

@@ -4,6 +4,7 @@
 mod engines;
 mod fleet;
 mod judging;
+mod other_pages;
 mod pages;
 mod prometheus;
 mod real_prometheus;

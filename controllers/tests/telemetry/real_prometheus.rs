@@ -11,6 +11,7 @@ use wva_emulator::{Config, Emulator, ServerSpec};
 use wva_testbed::{Prometheus, or_skip};
 
 use crate::fleet::targets;
+use crate::other_pages;
 use crate::pages::{self, LOAD};
 use crate::servers::{Answer, plain};
 
@@ -40,7 +41,11 @@ async fn samples_come_out_of_a_real_prometheus() {
         &pages::vllm("meta/llama", &[LOAD, LOAD]),
     ))
     .await;
-    let (bare, _) = plain(Answer::page(PLAIN, &pages::sglang("meta/llama", &[LOAD]))).await;
+    let (bare, _) = plain(Answer::page(
+        PLAIN,
+        &other_pages::sglang("meta/llama", &[LOAD]),
+    ))
+    .await;
     let (picker, _) = plain(Answer::page(
         PLAIN,
         "# TYPE llm_d_epp_ready_endpoints gauge\nllm_d_epp_ready_endpoints{name=\"p\"} 1\n\

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use wva_optimizer::snapshot::{Histogram, SumCount};
 
 use super::facts::{self, Lora};
-use super::{Dialect, EngineReading, Facet, Field, Quantity, field, triton};
+use super::{Dialect, EngineReading, Facet, Field, Quantity, field, sglang, triton};
 use crate::telemetry::exposition::{self, Census, LabelSet, Series, Syntax};
 
 /// One number as it came.
@@ -18,6 +18,43 @@ struct Entry {
     rank: u32,
     le: f64,
     value: f64,
+}
+
+impl Entry {
+    /// `None` for series that say nothing.
+    fn of(mut field: Field, labels: &impl LabelSet, mut value: f64) -> Option<Self> {
+        let le = match field.facet {
+            Facet::Bucket => exposition::number(&labels.label("le")?)?,
+            Facet::Value | Facet::Sum => f64::NAN,
+        };
+        let engine = |name| labels.label(name).map_or(0, |e| hash(&e));
+        let (engine, rank) = match field.dialect {
+            Dialect::Vllm => (engine("engine"), 0),
+            Dialect::Sglang => (engine("dp_rank"), sglang::rank(labels)),
+            Dialect::TrtLlm => (0, 0),
+            Dialect::Triton => {
+                field.quantity = triton::refine(field.quantity, labels)?;
+                (0, triton::rank(labels)?)
+            }
+        };
+        match field.quantity {
+            Quantity::CacheInfo => {
+                value = facts::kv_tokens(labels)?;
+                field.quantity = Quantity::KvTokens;
+                // SGLang reports the same capacity as a number of its own.
+                field.legacy = field.dialect == Dialect::Sglang;
+            }
+            Quantity::ComputedTokens if labels.label("source")? != "local_compute" => return None,
+            _ => {}
+        }
+        Some(Self {
+            field,
+            engine,
+            rank,
+            le,
+            value,
+        })
+    }
 }
 
 /// Collects the series of one replica.
@@ -71,71 +108,21 @@ impl EngineReader {
 
     /// Takes one series of the metric whose field is `field`.
     pub fn take(&mut self, field: Field, labels: &impl LabelSet, value: f64) {
-        let mut entry = Entry {
-            field,
-            engine: 0,
-            rank: 0,
-            le: f64::NAN,
-            value,
-        };
-        if field.facet == Facet::Bucket {
-            let Some(le) = labels.label("le").and_then(|le| exposition::number(&le)) else {
-                return;
-            };
-            entry.le = le;
+        if field.quantity == Quantity::Lora {
+            if self.lora.as_ref().is_none_or(|(at, _)| value >= *at) {
+                self.lora = Some((value, Lora::of_labels(labels)));
+            }
+            return;
         }
-        match field.dialect {
-            Dialect::Vllm => entry.engine = labels.label("engine").map_or(0, |e| hash(&e)),
-            Dialect::Sglang => {
-                let rank = |name| {
-                    labels
-                        .label(name)
-                        .and_then(|r| r.parse::<u32>().ok())
-                        .unwrap_or(0)
-                };
-                entry.engine = labels.label("dp_rank").map_or(0, |e| hash(&e));
-                entry.rank = rank("tp_rank").saturating_add(rank("pp_rank").saturating_mul(1024));
-            }
-            Dialect::TrtLlm => {}
-            Dialect::Triton => {
-                let (Some(quantity), Some(rank)) =
-                    (triton::refine(field.quantity, labels), triton::rank(labels))
-                else {
-                    return;
-                };
-                (entry.field.quantity, entry.rank) = (quantity, rank);
-            }
+        if field.quantity == Quantity::Running
+            && let Some(model) = labels.label("model_name")
+        {
+            self.models.insert(model.into_owned());
         }
-        match field.quantity {
-            Quantity::CacheInfo => {
-                let Some(tokens) = facts::kv_tokens(labels) else {
-                    return;
-                };
-                entry.field.quantity = Quantity::KvTokens;
-                // SGLang reports the same capacity as a number of its own.
-                entry.field.legacy = field.dialect == Dialect::Sglang;
-                entry.value = tokens;
-            }
-            Quantity::Lora => {
-                if self.lora.as_ref().is_none_or(|(at, _)| value >= *at) {
-                    self.lora = Some((value, Lora::of_labels(labels)));
-                }
-                return;
-            }
-            Quantity::ComputedTokens
-                if labels.label("source").as_deref() != Some("local_compute") =>
-            {
-                return;
-            }
-            Quantity::Running => {
-                if let Some(model) = labels.label("model_name") {
-                    self.models.insert(model.into_owned());
-                }
-            }
-            _ => {}
+        if let Some(entry) = Entry::of(field, labels, value) {
+            self.series += 1;
+            self.entries.push(entry);
         }
-        self.series += 1;
-        self.entries.push(entry);
     }
 
     /// What was collected; `None` when there was nothing of any known engine. `declared` is the engine by the pod's label: it

@@ -7,6 +7,7 @@
 //! - Iterations are not reported.
 
 use super::{Dialect, Facet, Field, Quantity, split_histogram};
+use crate::telemetry::exposition::LabelSet;
 
 /// Series read, except buckets.
 pub const NAMES: &[&str] = &[
@@ -83,4 +84,15 @@ fn histogram(base: &str, facet: Facet) -> Option<Quantity> {
         _ => return None,
     };
     (buckets || facet != Facet::Bucket).then_some(quantity)
+}
+
+/// Tensor and pipeline rank of a scheduler, as one number.
+pub(super) fn rank(labels: &impl LabelSet) -> u32 {
+    let rank = |name| {
+        labels
+            .label(name)
+            .and_then(|r| r.parse::<u32>().ok())
+            .unwrap_or(0)
+    };
+    rank("tp_rank").saturating_add(rank("pp_rank").saturating_mul(1024))
 }

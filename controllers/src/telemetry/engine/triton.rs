@@ -28,7 +28,7 @@ pub const BUCKET_NAMES: &[&str] = &[
     "nv_llm_output_token_len_bucket",
 ];
 
-/// The field of `nv_` + `name`; families that are spread over label values get their quantity from [`refine`].
+/// The field of `nv_` + `name`; families that are spread over label values get theirs from the labels.
 #[must_use]
 pub fn field(name: &str) -> Option<Field> {
     let (quantity, facet) = match name {

@@ -1,6 +1,6 @@
 //! What the engines of one model show together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::engine::EngineReading;
 use super::super::evidence::Evidence;
@@ -8,7 +8,7 @@ use super::super::ledger::Showing;
 use super::super::reason::Source;
 use super::super::selection::Accepted;
 use super::super::tally::Tally;
-use super::super::targets::{ModelTarget, Part, Targets};
+use super::super::targets::{ModelTarget, Part, PodTarget, Targets};
 use super::Contribution;
 
 /// What the engines of one model show.
@@ -41,47 +41,45 @@ impl Engines {
             .filter(|v| v.model == model.name && v.part != Part::Prefill)
             .map(|v| v.name.as_str())
             .collect();
-        let mut served: Vec<(String, String)> = Vec::new();
-        for pod in targets
-            .pods
-            .iter()
-            .filter(|p| serving.contains(&p.variant.as_str()))
-        {
+        let mut served: BTreeSet<(String, String)> = BTreeSet::new();
+        let of_model = |p: &&PodTarget| serving.contains(&p.variant.as_str());
+        for pod in targets.pods.iter().filter(of_model) {
             out.names
                 .insert(pod.uid.clone(), format!("{}/{}", pod.namespace, pod.name));
             if pod.serving {
                 out.expected.push(pod.uid.clone());
             }
-            let Some(accepted) = pods.get(&pod.uid) else {
-                continue;
-            };
-            let r = &accepted.reading;
-            let c = &mut out.contribution;
-            c.named = true;
-            c.heard = Some(c.heard.map_or(accepted.at, |h| h.max(accepted.at)));
-            c.running += r.running.unwrap_or(0.0) + r.waiting.unwrap_or(0.0);
-            out.source = accepted.source;
-            served.extend(r.models.iter().map(|m| (pod.namespace.clone(), m.clone())));
-            c.showing.push(Showing {
-                origin: pod.uid.clone(),
-                at: accepted.at,
-                tally: tally(r),
-                started_at: r.started_at,
-                born: pod.started_at,
-            });
-        }
-        served.sort_unstable();
-        served.dedup();
-        for key in &served {
-            if let Some(shape) = evidence.shapes.get(key) {
-                out.shape.get_or_insert_default().add(shape);
+            if let Some(accepted) = pods.get(&pod.uid) {
+                out.source = accepted.source;
+                out.contribution.add(pod, accepted);
+                let names = accepted.reading.models.iter();
+                served.extend(names.map(|m| (pod.namespace.clone(), m.clone())));
             }
+        }
+        for shape in served.iter().filter_map(|key| evidence.shapes.get(key)) {
+            out.shape.get_or_insert_default().add(shape);
         }
         out
     }
 
     pub fn name(&self, uid: &String) -> String {
         self.names.get(uid).unwrap_or(uid).clone()
+    }
+}
+
+impl Contribution {
+    fn add(&mut self, pod: &PodTarget, accepted: &Accepted) {
+        let r = &accepted.reading;
+        self.named = true;
+        self.heard = Some(self.heard.map_or(accepted.at, |h| h.max(accepted.at)));
+        self.running += r.running.unwrap_or(0.0) + r.waiting.unwrap_or(0.0);
+        self.showing.push(Showing {
+            origin: pod.uid.clone(),
+            at: accepted.at,
+            tally: tally(r),
+            started_at: r.started_at,
+            born: pod.started_at,
+        });
     }
 }
 

@@ -7,7 +7,7 @@ use wva_optimizer::snapshot::{DueWork, StreamSample};
 use super::super::evidence::{Evidence, RouterEvidence};
 use super::super::ledger::Showing;
 use super::super::reason::Source;
-use super::super::router::{Flow, FlowReading};
+use super::super::router::{Flow, FlowReading, RouterReading};
 use super::super::tally::Tally;
 use super::super::targets::{ModelTarget, Targets};
 use super::{Contribution, Limits};
@@ -15,12 +15,14 @@ use super::{Contribution, Limits};
 /// What the endpoint pickers show of one model.
 pub(super) struct Routed(Vec<Picker>);
 
+type Classes = BTreeMap<String, (FlowReading, Vec<DueWork>)>;
+
 struct Picker {
     origin: String,
     source: Source,
     at: f64,
     started_at: Option<f64>,
-    classes: BTreeMap<String, (FlowReading, Vec<DueWork>)>,
+    classes: Classes,
 }
 
 impl Routed {
@@ -31,46 +33,37 @@ impl Routed {
         limits: Limits,
         now: f64,
     ) -> Self {
-        let mut pickers = Vec::new();
-        for (origin, router) in &evidence.routers {
-            if !serves(targets, router, model) {
-                continue;
-            }
-            for c in &router.candidates {
-                let mut classes: BTreeMap<String, (FlowReading, Vec<DueWork>)> = BTreeMap::new();
-                for (flow, reading) in &c.reading.flows {
-                    if model_of(targets, flow, router.namespace.as_deref())
-                        .is_some_and(|m| m.name == model.name)
-                    {
-                        let class = model.class_of(flow.label.as_deref(), flow.priority);
-                        classes.entry(class.to_owned()).or_default().0.add(reading);
-                    }
-                }
-                pickers.push(Picker {
-                    origin: origin.clone(),
-                    source: c.source,
-                    at: c.at.min(now),
-                    started_at: c.reading.started_at,
-                    classes,
-                });
-            }
-        }
-        for (heard, push) in evidence.pushed.newest() {
-            let mut classes = BTreeMap::new();
-            for s in push.streams.iter().filter(|s| model.is_served_as(&s.model)) {
-                let class = model.class_of(Some(&s.class), None).to_owned();
-                classes.insert(class, (pushed_flow(s), s.backlog.clone()));
-            }
-            pickers.push(Picker {
-                origin: push.pusher.clone(),
-                source: Source::Push,
-                at: push.at.min(heard),
-                started_at: Some(push.incarnation as f64),
-                classes,
-            });
-        }
-        pickers.retain(|p| now - p.at <= limits.stale_after);
-        Self(pickers)
+        let routers = evidence
+            .routers
+            .iter()
+            .filter(|(_, r)| serves(targets, r, model));
+        let heard = routers.flat_map(|(origin, router)| {
+            let namespace = router.namespace.as_deref();
+            router.candidates.iter().map(move |c| Picker {
+                origin: origin.clone(),
+                source: c.source,
+                at: c.at.min(now),
+                started_at: c.reading.started_at,
+                classes: by_class(targets, &c.reading, namespace, model),
+            })
+        });
+        let pushed = evidence.pushed.newest().map(|(heard, push)| Picker {
+            origin: push.pusher.clone(),
+            source: Source::Push,
+            at: push.at.min(heard),
+            started_at: Some(push.incarnation as f64),
+            classes: push
+                .streams
+                .iter()
+                .filter(|s| model.is_served_as(&s.model))
+                .map(|s| {
+                    let class = model.class_of(Some(&s.class), None).to_owned();
+                    (class, (pushed_flow(s), s.backlog.clone()))
+                })
+                .collect(),
+        });
+        let fresh = |p: &Picker| now - p.at <= limits.stale_after;
+        Self(heard.chain(pushed).filter(fresh).collect())
     }
 
     pub fn of_class(&self, class: &str, source: Source) -> Contribution {
@@ -92,6 +85,23 @@ impl Routed {
         }
         out
     }
+}
+
+/// The flows of `model` by class.
+fn by_class(
+    targets: &Targets,
+    reading: &RouterReading,
+    namespace: Option<&str>,
+    model: &ModelTarget,
+) -> Classes {
+    let mut classes = Classes::new();
+    for (flow, counts) in &reading.flows {
+        if model_of(targets, flow, namespace).is_some_and(|m| m.name == model.name) {
+            let class = model.class_of(flow.label.as_deref(), flow.priority);
+            classes.entry(class.to_owned()).or_default().0.add(counts);
+        }
+    }
+    classes
 }
 
 /// The counters of a pushed stream.
