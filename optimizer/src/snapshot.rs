@@ -4,7 +4,7 @@
 //! resets. Each block carries the time it was sampled, so that the cycle judges freshness itself. A snapshot is plain
 //! data: recorded as one JSON line it replays to the same decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,9 @@ pub struct Snapshot {
     /// Devices that exist per accelerator, used or not; absent means unlimited.
     #[serde(default)]
     pub stock: BTreeMap<String, u32>,
+    /// Models that keep a replica even where the settings let models go to none: zero is not for them, or not yet.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub warm: BTreeSet<String>,
 }
 
 /// Offered traffic of one (model, class), as the gateway or the servers count it. All counters are cumulative.

@@ -12,6 +12,7 @@ use super::engine::EngineArgs;
 use crate::api::imports::ZeroRule;
 use crate::api::policy::FleetPolicySpec;
 use crate::api::status::VariantAutoscalingStatus;
+use crate::telemetry::targets::Endpoint;
 
 /// What the index starts from: the configuration file's part of the truth.
 #[derive(Debug, Clone)]
@@ -194,8 +195,12 @@ pub struct PodView {
     pub uid: String,
     /// Address; absent before it has one.
     pub ip: Option<String>,
-    /// Port of its metrics.
-    pub port: u16,
+    /// Where its metrics are.
+    pub endpoint: Endpoint,
+    /// When its containers started, seconds since the Unix epoch.
+    pub started_at: Option<f64>,
+    /// Why some container of it keeps failing.
+    pub failing: Option<String>,
     /// State.
     pub state: PodState,
 }

@@ -5,11 +5,11 @@ use serde::Deserialize;
 
 use super::Key;
 use super::fleet::PodState;
-use super::intent::Intent;
 use super::kinds::Kind;
 use super::text::{epoch, field};
 use super::workload::ContainerText;
 use crate::api::keys;
+use crate::telemetry::targets::Endpoint;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// What is known of one pod.
@@ -21,14 +21,14 @@ pub(super) struct PodFacts {
     /// Follower of a group, whose leader stands for the replica.
     pub follower: bool,
     pub ip: Option<String>,
-    pub port: Option<u16>,
+    pub endpoint: Endpoint,
+    pub started_at: Option<f64>,
     pub node: Option<String>,
     pub state: PodState,
     /// Device resource and number that it holds or waits for.
     pub devices: Option<(String, u32)>,
     /// Whether some container keeps failing, with the reason.
     pub failing: Option<String>,
-    pub engine: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -68,6 +68,13 @@ struct ContainerStatusText {
 #[serde(default)]
 struct StateText {
     waiting: Option<WaitingText>,
+    running: Option<RunningText>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RunningText {
+    started_at: Option<Time>,
 }
 
 #[derive(Deserialize, Default)]
@@ -87,7 +94,6 @@ impl PodFacts {
         let meta = &object.metadata;
         let labels = meta.labels.as_ref();
         let index = labels.and_then(|l| l.get(keys::LWS_WORKER_INDEX));
-        let intent = Intent::read(meta);
         let held: Vec<_> = spec
             .containers
             .iter()
@@ -101,8 +107,8 @@ impl PodFacts {
             uid: meta.uid.clone().unwrap_or_default(),
             workload: workload(meta),
             follower: index.is_some_and(|i| i != "0"),
-            port: intent.metrics_port,
-            engine: intent.engine,
+            endpoint: endpoint(meta, &spec),
+            started_at: started(&status),
             state: state(meta, &spec, &status),
             failing: failing(&status),
             ip: status.pod_ip.filter(|ip| !ip.is_empty()),
@@ -133,6 +139,28 @@ fn state(meta: &ObjectMeta, spec: &SpecText, status: &StatusText) -> PodState {
     } else {
         PodState::Pending { asked }
     }
+}
+
+fn endpoint(meta: &ObjectMeta, spec: &SpecText) -> Endpoint {
+    let nothing = std::collections::BTreeMap::new();
+    let annotations = meta.annotations.as_ref().unwrap_or(&nothing);
+    let labels = meta.labels.as_ref().unwrap_or(&nothing);
+    let ports: Vec<(Option<&str>, u16)> =
+        spec.containers.iter().flat_map(ContainerText::ports).collect();
+    let mut endpoint = Endpoint::of_pod(annotations, labels, &ports);
+    if let Some(port) = keys::said(meta, keys::METRICS_PORT).and_then(|p| p.parse().ok()) {
+        endpoint.ports = vec![port];
+    }
+    endpoint
+}
+
+/// When the last of its containers started.
+fn started(status: &StatusText) -> Option<f64> {
+    let running = status.container_statuses.iter();
+    running
+        .filter_map(|c| c.state.running.as_ref()?.started_at.as_ref())
+        .map(epoch)
+        .max_by(f64::total_cmp)
 }
 
 fn failing(status: &StatusText) -> Option<String> {

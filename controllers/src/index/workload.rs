@@ -112,6 +112,7 @@ impl QuantityText {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct PortText {
+    name: Option<String>,
     container_port: u16,
 }
 
@@ -238,6 +239,11 @@ impl ServerFacts {
 }
 
 impl ContainerText {
+    /// Names and numbers of its ports.
+    pub fn ports(&self) -> impl Iterator<Item = (Option<&str>, u16)> {
+        self.ports.iter().map(|p| (p.name.as_deref(), p.container_port))
+    }
+
     /// Resource name and number of the devices that the container asks for.
     pub fn devices(&self) -> Option<(String, u32)> {
         let asked = self.resources.limits.iter().chain(&self.resources.requests);

@@ -1,6 +1,8 @@
 //! The controller without a cluster: objects go in, fleets, decisions and effects come out.
 
+mod cycles;
 mod fixtures;
 mod hostile;
 mod order;
 mod samples;
+mod world;

@@ -175,7 +175,7 @@ status: {phase: Running, podIP: 10.0.0.1, conditions: [{type: Ready, status: 'Tr
     assert_eq!(state("starting"), Some(PodState::Starting { asked }));
     assert_eq!(state("pending"), Some(PodState::Pending { asked }));
     assert_eq!(v.pods.len(), 3);
-    assert_eq!(v.pods[0].port, 8200);
+    assert_eq!(v.pods[0].endpoint.ports, [8200]);
     assert_eq!(fleet.stock.get("H100"), Some(&6), "two are held by others");
 }
 

@@ -71,9 +71,8 @@ pub(super) fn of(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &State) ->
             ));
         }
     }
-    if !autoscaler.settings.scale_to_zero {
-        keep_one(&autoscaler.catalogue, &mut demand);
-    }
+    let sleepless = |model: &str| !autoscaler.settings.scale_to_zero || snapshot.warm.contains(model);
+    keep_one(&autoscaler.catalogue, &mut demand, sleepless);
     demand
 }
 
@@ -145,9 +144,10 @@ pub(super) fn horizon(autoscaler: &Autoscaler, state: &State, model: &str) -> f6
     start_up + autoscaler.settings.cycle_seconds
 }
 
-/// A model with an interactive class keeps a trickle of demand, so that its cheapest feasible replica stays.
-fn keep_one(catalogue: &Catalogue, demand: &mut Demand) {
-    for workload in &mut demand.workloads {
+/// A sleepless model with an interactive class keeps a trickle of demand, so that its cheapest feasible replica stays.
+fn keep_one(catalogue: &Catalogue, demand: &mut Demand, sleepless: impl Fn(&str) -> bool) {
+    let awake = |w: &&mut Workload| sleepless(&w.model);
+    for workload in demand.workloads.iter_mut().filter(awake) {
         if catalogue
             .class(&workload.class)
             .is_none_or(|c| !c.is_batch())

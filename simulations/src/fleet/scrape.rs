@@ -86,6 +86,7 @@ impl Fleet<'_> {
                 .limited()
                 .map(|(name, devices)| (name.to_owned(), devices))
                 .collect(),
+            warm: Default::default(),
         }
     }
 }

@@ -20,8 +20,6 @@ use crate::index::{Index, Key, ownership};
 
 /// The cost that old objects carry when nobody stated one.
 const OLD_DEFAULT_COST: f64 = 10.0;
-/// Port that vLLM serves on unless told otherwise.
-const DEFAULT_PORT: u16 = 8000;
 
 impl Index {
     pub(super) fn variant(
@@ -105,12 +103,20 @@ impl Index {
         let port = intent.metrics_port.or(server.port).or(candidate.pool_port);
         pods.into_iter()
             .flatten()
-            .map(|(key, pod)| PodView {
-                name: key.name.clone(),
-                uid: pod.uid.clone(),
-                ip: pod.ip.clone(),
-                port: pod.port.or(port).unwrap_or(DEFAULT_PORT),
-                state: pod.state,
+            .map(|(key, pod)| {
+                let mut endpoint = pod.endpoint.clone();
+                if endpoint.ports.is_empty() {
+                    endpoint.ports.extend(port);
+                }
+                PodView {
+                    name: key.name.clone(),
+                    uid: pod.uid.clone(),
+                    ip: pod.ip.clone(),
+                    endpoint,
+                    started_at: pod.started_at,
+                    failing: pod.failing.clone(),
+                    state: pod.state,
+                }
             })
             .collect()
     }

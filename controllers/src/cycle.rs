@@ -1,0 +1,273 @@
+//! One decision cycle as a function: what is known goes in, what is to be done comes out as values.
+//!
+//! ```text
+//! Fleet, Gathered, outcomes of earlier writes, Memory, now
+//!     └─► pose ─► step ─► per variant: verdict ─► report (published) · effects (written by the leader) · Memory
+//! ```
+//! Nothing is written here. An effect says what should be so, is made only where the cluster shows something else, and is
+//! made again next cycle while that lasts: a lost write costs one cycle, and a steady fleet writes nothing.
+
+pub mod effects;
+pub mod memory;
+
+mod conditions;
+mod events;
+mod observed;
+mod scale;
+mod status;
+mod verdict;
+
+use std::collections::BTreeMap;
+
+use wva_models::catalogue::Catalogue;
+use wva_optimizer::decision::Decision;
+use wva_optimizer::step::{Cycle, Settings, step};
+
+use crate::index::fleet::{Fleet, VariantView};
+use crate::published::{Entry, Latencies, Report, ScaleTarget, VariantKey, VariantReport};
+use crate::snapshot::{Before, Posed, pose};
+use crate::telemetry::{Gathered, Missing};
+use effects::{Effect, Written};
+use memory::Memory;
+use observed::Observed;
+use verdict::Verdict;
+
+/// What a cycle starts from.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The cluster.
+    pub fleet: &'a Fleet,
+    /// Its telemetry.
+    pub gathered: &'a Gathered,
+    /// Models that are known by name.
+    pub known: &'a Catalogue,
+    /// How to decide.
+    pub settings: &'a Settings,
+    /// What became of effects since the last cycle.
+    pub written: &'a [Written],
+    /// Seconds since the Unix epoch.
+    pub now: f64,
+}
+
+/// What a cycle came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What to remember.
+    pub memory: Memory,
+    /// The decisions.
+    pub cycle: Cycle,
+    /// The question that they answer, for the record.
+    pub posed: Posed,
+    /// What to publish; the time that solving took is the caller's to add.
+    pub report: Report,
+    /// What to write, for the leader.
+    pub effects: Vec<Effect>,
+    /// Decisions that changed, in words, one line each.
+    pub changes: Vec<String>,
+}
+
+/// What one variant's part of the outcome is made from.
+struct Part<'a> {
+    view: &'a VariantView,
+    verdict: Verdict<'a>,
+    observed: Latencies,
+    data_age: Option<f64>,
+    trust: Option<f64>,
+    price: Option<f64>,
+}
+
+/// One cycle.
+#[must_use]
+pub fn run(inputs: &Inputs<'_>, mut memory: Memory) -> Outcome {
+    memory.learn(inputs.written, inputs.now);
+    memory.note_requests(inputs.gathered, inputs.now);
+    let before = Before {
+        ready: memory.ready.as_ref(),
+        last_request: &memory.last_request,
+    };
+    let posed = pose(
+        inputs.fleet,
+        inputs.gathered,
+        inputs.known,
+        inputs.settings,
+        before,
+        inputs.now,
+    );
+    memory.forget_what_changed(&posed.autoscaler.catalogue);
+    let state = std::mem::take(&mut memory.optimizer);
+    let (state, cycle) = step(&posed.autoscaler, &posed.snapshot, state);
+    memory.optimizer = state;
+    conclude(inputs, posed, cycle, memory)
+}
+
+fn conclude(inputs: &Inputs<'_>, posed: Posed, cycle: Cycle, mut memory: Memory) -> Outcome {
+    let decisions: BTreeMap<&str, &Decision> =
+        cycle.decisions.iter().map(|d| (d.variant.as_str(), d)).collect();
+    let ages = Ages::of(inputs.gathered);
+    let mut observed = Observed::new(inputs.gathered, &mut memory.counters);
+    let (mut entries, mut effects, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    for view in &inputs.fleet.variants {
+        let name = view.name();
+        let verdict = Verdict::of(
+            view,
+            decisions.get(name.as_str()).copied(),
+            posed.left_out.get(&name),
+            memory.variants.get(&name),
+            inputs.now,
+        );
+        let catalogue = &posed.autoscaler.catalogue;
+        let part = Part {
+            view,
+            verdict,
+            observed: observed.of(&name),
+            data_age: ages.of_variant(view, &name),
+            trust: memory.optimizer.variants.get(&name).map(|v| v.fitted().trust),
+            price: catalogue.variant(&name).map(|v| catalogue.price_per_replica(v).get()),
+        };
+        let missing = ages.missing(view);
+        let guesses = posed.guesses.get(&name).map(Vec::as_slice).unwrap_or_default();
+        let remembered = memory.variants.entry(name.clone()).or_default();
+        let scaled = scale::effect(&part, remembered, inputs.now);
+        effects.extend(events::effects(&part, &cycle, remembered, inputs.now));
+        effects.extend(status::effect(&part, missing, guesses, remembered, inputs.now));
+        effects.extend(scaled);
+        changes.extend(note_change(&part, remembered));
+        entries.push(part.entry());
+    }
+    memory.keep_only(inputs.fleet);
+    Outcome {
+        report: Report {
+            at: inputs.now,
+            entries,
+            solver: None,
+        },
+        memory,
+        posed,
+        cycle,
+        effects,
+        changes,
+    }
+}
+
+/// The line for a decision that is not what it was.
+fn note_change(part: &Part<'_>, remembered: &mut memory::VariantMemory) -> Option<String> {
+    let Verdict::Decided { decision, wanted, .. } = &part.verdict else {
+        return None;
+    };
+    let before = remembered.decided.replace(*wanted);
+    let first = before.is_none() && *wanted == part.view.desired;
+    if before == Some(*wanted) || first {
+        return None;
+    }
+    let why: Vec<String> =
+        decision.reasons.iter().map(|r| format!("{}: {}", r.code, r.text)).collect();
+    Some(format!(
+        "{}: {} -> {} ({})",
+        part.view.key,
+        before.unwrap_or(part.view.desired),
+        wanted,
+        why.join("; ")
+    ))
+}
+
+impl Part<'_> {
+    /// What is published of the variant. Where decisions are not carried out, the value that scalers read is what is
+    /// asked for already; the advice is in `planned`.
+    fn entry(&self) -> Entry {
+        let key = VariantKey {
+            namespace: self.view.key.namespace.clone(),
+            name: self.view.key.name.clone(),
+        };
+        match &self.verdict {
+            Verdict::Held { reason } => Entry::Held {
+                key,
+                current: self.view.existing,
+                ready: self.view.ready(),
+                data_age: self.data_age,
+                reason: reason.clone(),
+            },
+            Verdict::Decided { decision, wanted, carried_out } => {
+                let desired = if *carried_out { *wanted } else { self.view.desired };
+                Entry::Decided(Box::new(VariantReport {
+                    key,
+                    target: ScaleTarget {
+                        api_version: self.view.target.api_version.clone(),
+                        kind: self.view.target.kind.clone(),
+                        name: self.view.target.name.clone(),
+                    },
+                    model: self.view.model.as_ref().map(|m| m.id.clone()).unwrap_or_default(),
+                    accelerator: self.view.accelerator.clone().unwrap_or_default(),
+                    role: self.view.role,
+                    current: self.view.existing,
+                    ready: self.view.ready(),
+                    desired,
+                    planned: if *carried_out { decision.planned } else { *wanted },
+                    cost_per_hour: self.price.map(|p| p * f64::from(desired)),
+                    reasons: decision.reasons.clone(),
+                    slo_margin: None,
+                    predicted: Latencies::default(),
+                    observed: self.observed,
+                    trust: self.trust,
+                    data_age: self.data_age,
+                    hpa_tolerance: verdict::tolerance(self.view),
+                }))
+            }
+        }
+    }
+}
+
+/// How old telemetry is, and why it is missing where it is.
+struct Ages<'a> {
+    pods: BTreeMap<&'a str, f64>,
+    streams: BTreeMap<&'a str, Result<f64, &'a Missing>>,
+}
+
+impl<'a> Ages<'a> {
+    fn of(gathered: &'a Gathered) -> Self {
+        let mut ages = Self {
+            pods: BTreeMap::new(),
+            streams: BTreeMap::new(),
+        };
+        for pod in &gathered.pods {
+            if let crate::telemetry::Outcome::Sample(s) = &pod.outcome {
+                let newest = ages.pods.entry(&pod.variant).or_insert(s.age);
+                *newest = newest.min(s.age);
+            }
+        }
+        for stream in &gathered.streams {
+            let age = match &stream.outcome {
+                crate::telemetry::Outcome::Sample(s) => Ok(s.age),
+                crate::telemetry::Outcome::Missing(m) => Err(m),
+            };
+            let newest = ages.streams.entry(&stream.model).or_insert(age);
+            if let (Ok(known), Ok(other)) = (&mut *newest, age) {
+                *known = known.min(other);
+            } else if newest.is_err() {
+                *newest = age;
+            }
+        }
+        ages
+    }
+
+    fn of_variant(&self, view: &VariantView, name: &str) -> Option<f64> {
+        let model = view.model.as_ref().map(ToString::to_string);
+        let stream = model.and_then(|m| self.streams.get(m.as_str())?.ok());
+        match (self.pods.get(name).copied(), stream) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Why the traffic of the variant's model is not known; `None` where it is.
+    fn missing(&self, view: &VariantView) -> Option<Missing> {
+        let nothing = || Missing::new(crate::telemetry::Reason::NoArrivals, "");
+        let Some(model) = &view.model else {
+            return Some(nothing());
+        };
+        match self.streams.get(model.to_string().as_str()) {
+            Some(Ok(_)) => None,
+            Some(Err(missing)) => Some((*missing).clone()),
+            None => Some(nothing()),
+        }
+    }
+}
