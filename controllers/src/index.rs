@@ -153,15 +153,26 @@ impl Index {
 
     /// Replaces everything known of a kind by these objects.
     pub fn reset<'a>(&mut self, kind: Kind, objects: impl IntoIterator<Item = &'a DynamicObject>) {
+        self.replace(kind, None, objects);
+    }
+
+    /// Replaces everything known of a kind in a namespace (everywhere, if `None`) by these objects.
+    pub fn replace<'a>(
+        &mut self,
+        kind: Kind,
+        namespace: Option<&str>,
+        objects: impl IntoIterator<Item = &'a DynamicObject>,
+    ) {
+        let keep = |key: &Key| namespace.is_some_and(|n| key.namespace != n);
         match kind {
-            Kind::VariantAutoscaling => self.autoscalings.clear(),
-            Kind::Pod => self.pods.clear(),
-            Kind::Node => self.nodes.clear(),
+            Kind::VariantAutoscaling => self.autoscalings.retain(|k, _| keep(k)),
+            Kind::Pod => self.pods.retain(|k, _| keep(k)),
+            Kind::Node => self.nodes.retain(|k, _| keep(k)),
             _ => {
-                self.scalers.remove(&kind);
-                self.workloads.remove(&kind);
-                self.pools.remove(&kind);
-                self.config.remove(&kind);
+                retain(&mut self.scalers, kind, keep);
+                retain(&mut self.workloads, kind, keep);
+                retain(&mut self.pools, kind, keep);
+                retain(&mut self.config, kind, keep);
             }
         }
         for object in objects {
@@ -190,6 +201,15 @@ impl Index {
 fn forget<T>(facts: &mut BTreeMap<Kind, Facts<T>>, kind: Kind, key: &Key) {
     if let Some(of_kind) = facts.get_mut(&kind) {
         of_kind.remove(key);
+        if of_kind.is_empty() {
+            facts.remove(&kind);
+        }
+    }
+}
+
+fn retain<T>(facts: &mut BTreeMap<Kind, Facts<T>>, kind: Kind, keep: impl Fn(&Key) -> bool) {
+    if let Some(of_kind) = facts.get_mut(&kind) {
+        of_kind.retain(|k, _| keep(k));
         if of_kind.is_empty() {
             facts.remove(&kind);
         }

@@ -1,0 +1,121 @@
+//! Everything that is served: health and metrics, external metrics for HPAs, the scaler for KEDA.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{RunError, Watching, until};
+use crate::exported::{self, Exported};
+use crate::external_metrics::gate::Gate;
+use crate::external_metrics::reviews::Reviewer;
+use crate::external_metrics::{self, trust};
+use crate::keda;
+use crate::published::Published;
+use crate::serving::authority::SelfMade;
+use crate::serving::certificates::{CertificateFiles, HotCertificate};
+use crate::serving::{Transport, serve};
+use crate::settings::{CertificatePaths, Settings, TlsSettings};
+
+/// Time between two looks at certificate files.
+const CERTIFICATES: Duration = Duration::from_secs(60);
+
+pub(super) struct Servers {
+    pub client: Client,
+    pub settings: Settings,
+    pub published: watch::Receiver<Arc<Published>>,
+    pub exported: Arc<Exported>,
+    pub watching: Watching,
+    pub stopped: watch::Receiver<bool>,
+}
+
+impl Servers {
+    /// Listens on every address that the settings name.
+    pub async fn start(self, tasks: &mut JoinSet<()>) -> Result<(), RunError> {
+        let health = Router::new()
+            .route("/healthz", get(|| async { "ok" }))
+            .route("/livez", get(|| async { "ok" }))
+            .route("/readyz", get(ready))
+            .with_state(self.watching.clone())
+            .merge(exported::router(Arc::clone(&self.exported)));
+        self.listen(self.settings.serve.http, Transport::Plain, health, tasks).await?;
+        if let Some(tls) = &self.settings.serve.external_metrics {
+            self.external_metrics(tls, tasks).await?;
+        }
+        if let Some(keda) = &self.settings.serve.keda {
+            let transport = match &keda.certificate {
+                Some(paths) => Transport::tls(self.certificate(paths, tasks).await?),
+                None => Transport::Plain,
+            };
+            let router = keda::router(self.published.clone());
+            self.listen(keda.listen, transport, router, tasks).await?;
+        }
+        Ok(())
+    }
+
+    async fn external_metrics(
+        &self,
+        tls: &TlsSettings,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(), RunError> {
+        let certificate = match &tls.certificate {
+            Some(paths) => self.certificate(paths, tasks).await?,
+            None => {
+                let names = if tls.names.is_empty() { vec!["localhost".to_owned()] } else { tls.names.clone() };
+                let made = SelfMade::new(None, names, SystemTime::now());
+                made.map_err(|e| RunError::Certificate(e.to_string()))?.certificate()
+            }
+        };
+        let (sender, trusted) = watch::channel(None);
+        tasks.spawn(trust::follow(self.client.clone(), sender));
+        let gate = Arc::new(Gate::new(trusted, Reviewer::new(self.client.clone())));
+        let instance = self.settings.watch.instance.as_deref().map(Arc::from);
+        let router = external_metrics::router(self.published.clone(), gate, instance);
+        self.listen(tls.listen, Transport::tls(certificate), router, tasks).await
+    }
+
+    async fn certificate(
+        &self,
+        paths: &CertificatePaths,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Arc<HotCertificate>, RunError> {
+        let opened = CertificateFiles::open(&paths.chain_file, &paths.key_file).await;
+        let (files, certificate) = opened.map_err(|e| RunError::Certificate(e.to_string()))?;
+        tasks.spawn(files.follow(Arc::clone(&certificate), CERTIFICATES));
+        Ok(certificate)
+    }
+
+    async fn listen(
+        &self,
+        address: SocketAddr,
+        transport: Transport,
+        router: Router,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(), RunError> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| RunError::Listen { address, source })?;
+        let bound = listener.local_addr().unwrap_or(address);
+        tracing::info!(address = %bound, "listening");
+        tasks.spawn(serve(listener, transport, router, until(self.stopped.clone())));
+        Ok(())
+    }
+}
+
+/// Ready once every kind has been listed: a replica that does not know the fleet must not be asked about it.
+async fn ready(State(watching): State<Watching>) -> (StatusCode, String) {
+    let pending = watching.pending();
+    if pending.is_empty() {
+        (StatusCode::OK, "ok".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not listed yet: {}", pending.join(", ")))
+    }
+}
