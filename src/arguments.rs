@@ -15,7 +15,7 @@ use crate::commands::Command;
     about,
     max_term_width = 110,
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 done; 1 a --fail-if or check did not hold, or no feasible plan; 2 usage or bad input.\n\
+    after_help = "Exit codes: 0 done; 1 a --fail-if or check did not hold, or no feasible plan; 2 usage or bad input; 3 the cluster cannot be reached.\n\
                   `wva VERB --help` explains a verb, with examples."
 )]
 pub struct Arguments {
@@ -45,16 +45,15 @@ pub struct Common {
     /// No progress and no remarks on stderr, errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// What to log on stderr: `debug`, or by module: `info,wva_simulations=trace`
+    /// What to log on stderr: `debug`, or by module: `info,wva_simulations=trace` [default: warn; of servers: info]
     #[arg(
         long,
         global = true,
         env = "RUST_LOG",
-        default_value = "warn",
         hide_env_values = true,
         value_name = "FILTER"
     )]
-    pub log: String,
+    pub log: Option<String>,
 }
 
 /// Format of an answer.

@@ -22,6 +22,8 @@ pub enum Verdict {
 pub enum Failure {
     /// Usage or input that cannot be used; exit code 2.
     Input(Box<Diagnostic>),
+    /// Something that is needed (the cluster, Prometheus) cannot be reached; exit code 3.
+    Unreachable(Box<Diagnostic>),
     /// The answer could not be written.
     Output(io::Error),
 }
@@ -38,6 +40,10 @@ impl Failure {
             Self::Input(diagnostic) => {
                 console.complain(diagnostic);
                 ExitCode::from(2)
+            }
+            Self::Unreachable(diagnostic) => {
+                console.complain(diagnostic);
+                ExitCode::from(3)
             }
         }
     }

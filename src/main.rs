@@ -26,7 +26,7 @@ use failure::Verdict;
 fn main() -> ExitCode {
     let arguments = arguments::parse();
     let console = Console::new(&arguments.common);
-    let outcome = telemetry::start(&arguments.common)
+    let outcome = telemetry::start(&arguments.common, arguments.command.log_level())
         .and_then(|()| arguments.command.run(&arguments.common, &console));
     match outcome {
         Ok(Verdict::Done) => ExitCode::SUCCESS,

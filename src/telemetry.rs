@@ -8,10 +8,11 @@ use crate::arguments::Common;
 use crate::diagnostic::Diagnostic;
 use crate::failure::Failure;
 
-/// Starts logging with the filter of `--log` or `RUST_LOG`; warnings only when neither is given.
-pub fn start(common: &Common) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&common.log).map_err(|e| {
-        Diagnostic::new(format!("`{}` is not a log filter: {e}", common.log)).help(
+/// Starts logging with the filter of `--log` or `RUST_LOG`, or at `level` when neither is given.
+pub fn start(common: &Common, level: &str) -> Result<(), Failure> {
+    let log = common.log.as_deref().unwrap_or(level);
+    let filter = EnvFilter::try_new(log).map_err(|e| {
+        Diagnostic::new(format!("`{log}` is not a log filter: {e}")).help(
             "give a level, or levels by module: `--log debug`, `--log info,wva_simulations=trace`",
         )
     })?;

@@ -95,13 +95,22 @@ impl Writer {
 
     async fn send(&self, effect: &Effect) -> WriteOutcome {
         let sent = match effect {
-            Effect::Scale { variant, target, from, to } => {
+            Effect::Scale {
+                variant,
+                target,
+                from,
+                to,
+            } => {
                 return self.scale(variant, target, *from, *to).await;
             }
             Effect::Status { variant, status } => self.status(variant, status).await,
-            Effect::Event { variant, subject, reason, note, warning } => {
-                self.event(variant, subject, reason, note, *warning).await
-            }
+            Effect::Event {
+                variant,
+                subject,
+                reason,
+                note,
+                warning,
+            } => self.event(variant, subject, reason, note, *warning).await,
             Effect::Keep { object } => self.keep(object).await,
         };
         sent.map_or_else(|e| failed(&e), |()| WriteOutcome::Done)
@@ -131,7 +140,10 @@ impl Writer {
             field_manager: Some(FIELD_MANAGER.into()),
             ..PatchParams::default()
         };
-        match api.patch_scale(&target.name, &parameters, &Patch::Merge(patch)).await {
+        match api
+            .patch_scale(&target.name, &parameters, &Patch::Merge(patch))
+            .await
+        {
             Ok(_) => WriteOutcome::Done,
             Err(error) => failed(&error),
         }
@@ -143,8 +155,11 @@ impl Writer {
         status: &VariantAutoscalingStatus,
     ) -> Result<(), kube::Error> {
         let kind = Kind::VariantAutoscaling;
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &variant.namespace, &kind.api_resource());
+        let api: Api<DynamicObject> = Api::namespaced_with(
+            self.client.clone(),
+            &variant.namespace,
+            &kind.api_resource(),
+        );
         let patch = json!({
             "apiVersion": kind.names().0,
             "kind": kind.names().1,
@@ -152,7 +167,9 @@ impl Writer {
             "status": status,
         });
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        api.patch_status(&variant.name, &parameters, &Patch::Apply(patch)).await.map(drop)
+        api.patch_status(&variant.name, &parameters, &Patch::Apply(patch))
+            .await
+            .map(drop)
     }
 
     async fn event(
@@ -164,7 +181,11 @@ impl Writer {
         warning: bool,
     ) -> Result<(), kube::Error> {
         let event = Event {
-            type_: if warning { EventType::Warning } else { EventType::Normal },
+            type_: if warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
             reason: reason.to_owned(),
             note: Some(note.chars().take(MOST_NOTE).collect()),
             action: "Decide".into(),
@@ -188,7 +209,9 @@ impl Writer {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &namespace, &resource);
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        api.patch(&name, &parameters, &Patch::Apply(object)).await.map(drop)
+        api.patch(&name, &parameters, &Patch::Apply(object))
+            .await
+            .map(drop)
     }
 }
 

@@ -20,6 +20,7 @@ mod verdict;
 use std::collections::BTreeMap;
 
 use wva_models::catalogue::Catalogue;
+use wva_models::variant::Variant;
 use wva_optimizer::decision::Decision;
 use wva_optimizer::step::{Cycle, Settings, step};
 
@@ -101,35 +102,49 @@ pub fn run(inputs: &Inputs<'_>, mut memory: Memory) -> Outcome {
 }
 
 fn conclude(inputs: &Inputs<'_>, posed: Posed, cycle: Cycle, mut memory: Memory) -> Outcome {
-    let decisions: BTreeMap<&str, &Decision> =
-        cycle.decisions.iter().map(|d| (d.variant.as_str(), d)).collect();
+    let decisions: BTreeMap<&str, &Decision> = cycle
+        .decisions
+        .iter()
+        .map(|d| (d.variant.as_str(), d))
+        .collect();
     let ages = Ages::of(inputs.gathered);
+    let prices = prices(&posed.autoscaler.catalogue);
     let mut observed = Observed::new(inputs.gathered, &mut memory.counters);
     let (mut entries, mut effects, mut changes) = (Vec::new(), Vec::new(), Vec::new());
     for view in &inputs.fleet.variants {
         let name = view.name();
+        let missing = ages.missing(view);
         let verdict = Verdict::of(
             view,
             decisions.get(name.as_str()).copied(),
             posed.left_out.get(&name),
+            missing.as_ref(),
             memory.variants.get(&name),
             inputs.now,
         );
-        let catalogue = &posed.autoscaler.catalogue;
         let part = Part {
             view,
             verdict,
             observed: observed.of(&name),
             data_age: ages.of_variant(view, &name),
-            trust: memory.optimizer.variants.get(&name).map(|v| v.fitted().trust),
-            price: catalogue.variant(&name).map(|v| catalogue.price_per_replica(v).get()),
+            trust: memory
+                .optimizer
+                .variants
+                .get(&name)
+                .map(|v| v.fitted().trust),
+            price: prices.get(name.as_str()).copied(),
         };
-        let missing = ages.missing(view);
-        let guesses = posed.guesses.get(&name).map(Vec::as_slice).unwrap_or_default();
+        let guesses = posed
+            .guesses
+            .get(&name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let remembered = memory.variants.entry(name.clone()).or_default();
         let scaled = scale::effect(&part, remembered, inputs.now);
         effects.extend(events::effects(&part, &cycle, remembered, inputs.now));
-        effects.extend(status::effect(&part, missing, guesses, remembered, inputs.now));
+        effects.extend(status::effect(
+            &part, missing, guesses, remembered, inputs.now,
+        ));
         effects.extend(scaled);
         changes.extend(note_change(&part, remembered));
         entries.push(part.entry());
@@ -149,9 +164,28 @@ fn conclude(inputs: &Inputs<'_>, posed: Posed, cycle: Cycle, mut memory: Memory)
     }
 }
 
+/// $/h of one replica, by variant.
+fn prices(catalogue: &Catalogue) -> BTreeMap<&str, f64> {
+    let devices: BTreeMap<&str, f64> = catalogue
+        .accelerators
+        .iter()
+        .filter_map(|a| Some((a.name.as_str(), a.price_per_hour_usd?.get())))
+        .collect();
+    let price = |v: &Variant| {
+        let own = v.price_per_hour_usd.map(|p| p.get());
+        let device = || devices.get(v.accelerator.as_str());
+        own.or_else(|| Some(device()? * f64::from(v.tensor_parallel)))
+    };
+    let priced = catalogue.variants.iter();
+    priced.filter_map(|v| Some((v.name.as_str(), price(v)?))).collect()
+}
+
 /// The line for a decision that is not what it was.
 fn note_change(part: &Part<'_>, remembered: &mut memory::VariantMemory) -> Option<String> {
-    let Verdict::Decided { decision, wanted, .. } = &part.verdict else {
+    let Verdict::Decided {
+        decision, wanted, ..
+    } = &part.verdict
+    else {
         return None;
     };
     let before = remembered.decided.replace(*wanted);
@@ -159,8 +193,11 @@ fn note_change(part: &Part<'_>, remembered: &mut memory::VariantMemory) -> Optio
     if before == Some(*wanted) || first {
         return None;
     }
-    let why: Vec<String> =
-        decision.reasons.iter().map(|r| format!("{}: {}", r.code, r.text)).collect();
+    let why: Vec<String> = decision
+        .reasons
+        .iter()
+        .map(|r| format!("{}: {}", r.code, r.text))
+        .collect();
     Some(format!(
         "{}: {} -> {} ({})",
         part.view.key,
@@ -186,8 +223,16 @@ impl Part<'_> {
                 data_age: self.data_age,
                 reason: reason.clone(),
             },
-            Verdict::Decided { decision, wanted, carried_out } => {
-                let desired = if *carried_out { *wanted } else { self.view.desired };
+            Verdict::Decided {
+                decision,
+                wanted,
+                carried_out,
+            } => {
+                let desired = if *carried_out {
+                    *wanted
+                } else {
+                    self.view.desired
+                };
                 Entry::Decided(Box::new(VariantReport {
                     key,
                     target: ScaleTarget {
@@ -195,13 +240,22 @@ impl Part<'_> {
                         kind: self.view.target.kind.clone(),
                         name: self.view.target.name.clone(),
                     },
-                    model: self.view.model.as_ref().map(|m| m.id.clone()).unwrap_or_default(),
+                    model: self
+                        .view
+                        .model
+                        .as_ref()
+                        .map(|m| m.id.clone())
+                        .unwrap_or_default(),
                     accelerator: self.view.accelerator.clone().unwrap_or_default(),
                     role: self.view.role,
                     current: self.view.existing,
                     ready: self.view.ready(),
                     desired,
-                    planned: if *carried_out { decision.planned } else { *wanted },
+                    planned: if *carried_out {
+                        decision.planned
+                    } else {
+                        *wanted
+                    },
                     cost_per_hour: self.price.map(|p| p * f64::from(desired)),
                     reasons: decision.reasons.clone(),
                     slo_margin: None,

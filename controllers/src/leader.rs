@@ -101,7 +101,9 @@ impl Candidate {
             _ => now,
         };
         self.seen = Some((holder.clone(), lease.renew_time.clone(), since));
-        let stated = lease.lease_duration_seconds.and_then(|s| u64::try_from(s).ok());
+        let stated = lease
+            .lease_duration_seconds
+            .and_then(|s| u64::try_from(s).ok());
         let duration = stated.map_or(DURATION, |s| Duration::from_secs(s.clamp(1, 60)));
         let expired = now.duration_since(since) >= duration;
         if ours || holder.is_empty() || expired {
@@ -130,7 +132,11 @@ impl Candidate {
             acquire_time: kept
                 .and_then(|l| l.acquire_time.clone())
                 .or(Some(MicroTime(wall))),
-            lease_transitions: Some(if kept.is_some() { transitions } else { transitions.saturating_add(1) }),
+            lease_transitions: Some(if kept.is_some() {
+                transitions
+            } else {
+                transitions.saturating_add(1)
+            }),
             ..before.cloned().unwrap_or_default()
         }
     }
@@ -260,7 +266,10 @@ mod tests {
         // By then a has long stopped writing.
         assert_eq!(Term::renewed(t0).left(t0 + DURATION - SLACK), None);
         // a comes back and waits.
-        assert_eq!(a.consider(Some(&taken), t0 + DURATION, wall(11)), Move::Wait);
+        assert_eq!(
+            a.consider(Some(&taken), t0 + DURATION, wall(11)),
+            Move::Wait
+        );
     }
 
     #[test]

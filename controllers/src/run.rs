@@ -77,11 +77,14 @@ pub async fn run(
     identity: Identity,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
-    client.apiserver_version().await.map_err(|e| RunError::Cluster(Box::new(e)))?;
+    client
+        .apiserver_version()
+        .await
+        .map_err(|e| RunError::Cluster(Box::new(e)))?;
     let (stop_sender, stopped) = watch::channel(false);
     let index = Arc::new(Mutex::new(Index::default()));
     let mut tasks = JoinSet::new();
-    let watching = watches::start(&client, &settings, &identity, &index, &mut tasks);
+    let watching = watches::start(&client, &settings, &identity, &index, &stopped, &mut tasks);
     let (terms_sender, terms) = watch::channel(Term::default());
     let (publisher, published) = Publisher::new();
     let (exported, meters) = Exported::new(
@@ -105,7 +108,12 @@ pub async fn run(
     let (written_sender, written) = mpsc::channel(QUEUE);
     let writer = Writer::new(client.clone(), terms.clone(), &identity.name);
     let writing = tokio::spawn(writer.run(effects, written_sender));
-    tasks.spawn(mark::follow(client.clone(), identity.clone(), terms.clone(), stopped.clone()));
+    tasks.spawn(mark::follow(
+        client.clone(),
+        identity.clone(),
+        terms.clone(),
+        stopped.clone(),
+    ));
     let kept = keep::load(&client, &identity.namespace, &settings.leader.lease).await;
     let cycles = cycles::Cycles {
         index,
@@ -122,17 +130,26 @@ pub async fn run(
         told: BTreeMap::new(),
     };
     let cycling = tokio::spawn(cycles.run(stopped.clone()));
-    let campaigning = elect(client, &settings, identity, terms_sender, stopped);
+    let (retire_sender, retired) = watch::channel(false);
+    let campaigning = elect(client, &settings, identity, terms_sender, retired);
     stop.await;
     tracing::info!("stopping");
     stop_sender.send_replace(true);
     // First the cycle, so that no effects come any more; then what is queued is written; then the Lease is given up.
     let _ = cycling.await;
     let _ = tokio::time::timeout(crate::leader::SLACK, writing).await;
+    retire_sender.send_replace(true);
     let _ = campaigning.await;
+    let _ = tokio::time::timeout(FAREWELL, async {
+        while tasks.join_next().await.is_some() {}
+    })
+    .await;
     tasks.shutdown().await;
     Ok(())
 }
+
+/// Time for open requests to finish at the end.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(6);
 
 /// Campaigns for the Lease, or leads for good where there is no election.
 fn elect(
@@ -146,7 +163,15 @@ fn elect(
     tokio::spawn(async move {
         if elect {
             let stop = until(stopped);
-            campaign(client, identity.namespace, lease, identity.name, terms, stop).await;
+            campaign(
+                client,
+                identity.namespace,
+                lease,
+                identity.name,
+                terms,
+                stop,
+            )
+            .await;
         } else {
             terms.send_replace(Term::unrivalled(Instant::now()));
             until(stopped).await;

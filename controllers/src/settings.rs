@@ -165,8 +165,14 @@ impl Settings {
     /// # Errors
     /// [`CatalogueError`] with line and column.
     pub fn parse(yaml: &str, origin: &str) -> Result<Self, CatalogueError> {
-        let blank = yaml.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#'));
-        let text = if blank { FileText::default() } else { from_yaml(yaml, origin)? };
+        let blank = yaml
+            .lines()
+            .all(|l| l.trim().is_empty() || l.trim_start().starts_with('#'));
+        let text = if blank {
+            FileText::default()
+        } else {
+            from_yaml(yaml, origin)?
+        };
         let catalogue = CatalogueText {
             accelerators: text.accelerators,
             models: text.models,
@@ -227,8 +233,12 @@ leader: {lease: wva-controller}
 
     #[test]
     fn mistakes_are_told_with_their_place() {
-        let error = Settings::parse("watch: {namespace: [x]}", "wva.yaml").expect_err("unknown key");
+        let error =
+            Settings::parse("watch: {namespace: [x]}", "wva.yaml").expect_err("unknown key");
         let text = error.to_string();
-        assert!(text.starts_with("wva.yaml:1:") && text.contains("namespace"), "{text}");
+        assert!(
+            text.starts_with("wva.yaml:1:") && text.contains("namespace"),
+            "{text}"
+        );
     }
 }

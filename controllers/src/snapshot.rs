@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use wva_optimizer::snapshot::{Snapshot, StreamSample, VariantSample};
 use wva_optimizer::step::{Autoscaler, Settings};
 
-use crate::index::fleet::{Fleet, ModelKey, PodState, PodView, VariantView};
 use crate::index::Finding;
+use crate::index::fleet::{Fleet, ModelKey, PodState, PodView, VariantView};
 use crate::telemetry::engine::Dialect;
 use crate::telemetry::targets::{
     ClassTarget, ModelTarget, Part, PodTarget, Targets, VariantTarget,
@@ -55,7 +55,9 @@ pub fn targets(fleet: &Fleet) -> Targets {
     let mut targets = Targets::default();
     let mut served: BTreeMap<&ModelKey, BTreeSet<String>> = BTreeMap::new();
     for variant in variants() {
-        let Some(model) = &variant.model else { continue };
+        let Some(model) = &variant.model else {
+            continue;
+        };
         let names = served.entry(model).or_default();
         names.insert(model.id.clone());
         names.extend(variant.args.served_name.clone());
@@ -67,7 +69,9 @@ pub fn targets(fleet: &Fleet) -> Targets {
             part: part(variant.role),
             bounds: None,
         });
-        targets.pods.extend(variant.pods.iter().map(|p| pod_target(variant, p)));
+        targets
+            .pods
+            .extend(variant.pods.iter().map(|p| pod_target(variant, p)));
     }
     for (model, served_as) in served {
         let classes = fleet.model_classes.get(model).cloned().unwrap_or_default();
@@ -133,11 +137,19 @@ pub fn pose(
     let made = catalogue::of(fleet, gathered, known);
     let mut settings = settings.clone();
     adopt_policy(&mut settings, fleet);
-    let takes_part: BTreeSet<&str> = made.catalogue.variants.iter().map(|v| v.name.as_str()).collect();
+    let takes_part: BTreeSet<&str> = made
+        .catalogue
+        .variants
+        .iter()
+        .map(|v| v.name.as_str())
+        .collect();
     let mut replicas: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for pod in &gathered.pods {
         if let Some(sample) = pod.outcome.sample() {
-            replicas.entry(&pod.variant).or_default().push(sample.clone());
+            replicas
+                .entry(&pod.variant)
+                .or_default()
+                .push(sample.clone());
         }
     }
     let variants = fleet.variants.iter().filter_map(|view| {
@@ -236,7 +248,8 @@ fn warm(
         .into_iter()
         .filter(|(model, (allowed, retention))| {
             let heard_of = gathered.streams.iter().any(|s| {
-                s.model == *model && s.counted_by == Some(crate::telemetry::gathered::CountedBy::Router)
+                s.model == *model
+                    && s.counted_by == Some(crate::telemetry::gathered::CountedBy::Router)
             });
             let asked = last_request.get(model).copied();
             // Without a first request the window starts when the model was first seen, which the cycle notes as one.

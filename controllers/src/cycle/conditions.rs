@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::Part;
 use super::memory::VariantMemory;
-use super::verdict::Verdict;
+use super::verdict::{Verdict, told};
 use crate::api::status::condition;
 use crate::index::Finding;
 use crate::index::fleet::Path;
@@ -26,20 +26,26 @@ pub(super) fn of(
         (condition::METRICS_AVAILABLE, metrics(missing)),
         (condition::OPTIMIZATION_READY, optimization(part, missing)),
         (condition::IN_CONTROL, control(part, memory, now)),
-        (condition::CONFIGURATION_UNDERSTOOD, configuration(&findings)),
+        (
+            condition::CONFIGURATION_UNDERSTOOD,
+            configuration(&findings),
+        ),
     ];
     stated
         .into_iter()
         .map(|(kind, said)| {
             let status = if said.holds { "True" } else { "False" };
-            let same = before.iter().find(|c| c.type_ == kind && c.status == status);
+            let same = before
+                .iter()
+                .find(|c| c.type_ == kind && c.status == status);
             Condition {
                 type_: kind.to_owned(),
                 status: status.to_owned(),
                 reason: said.reason,
                 message: said.message.chars().take(MOST_CHARS).collect(),
                 observed_generation: generation,
-                last_transition_time: same.map_or_else(|| now.clone(), |c| c.last_transition_time.clone()),
+                last_transition_time: same
+                    .map_or_else(|| now.clone(), |c| c.last_transition_time.clone()),
             }
         })
         .collect()
@@ -68,7 +74,11 @@ fn target(part: &Part<'_>) -> Said {
     if part.view.found {
         said(true, "TargetFound", name)
     } else {
-        said(false, "TargetNotFound", format!("{name} does not exist in {}", part.view.key.namespace))
+        said(
+            false,
+            "TargetNotFound",
+            format!("{name} does not exist in {}", part.view.key.namespace),
+        )
     }
 }
 
@@ -81,19 +91,27 @@ fn metrics(missing: Option<&Missing>) -> Said {
         Reason::PrometheusError => "PrometheusError",
         _ => "MetricsMissing",
     };
-    let detail = if missing.detail.is_empty() { String::new() } else { format!(" ({})", missing.detail) };
-    said(false, reason, format!("{}{detail}: {}", missing.reason, missing.reason.fix()))
+    said(false, reason, told(missing))
 }
 
 fn optimization(part: &Part<'_>, missing: Option<&Missing>) -> Said {
     match &part.verdict {
-        Verdict::Decided { .. } if part.view.paused => {
-            said(false, "SkippedProcessing", "paused: replicas stay where they are")
-        }
+        Verdict::Decided { .. } if part.view.paused => said(
+            false,
+            "SkippedProcessing",
+            "paused: replicas stay where they are",
+        ),
         Verdict::Decided { decision, .. } => {
             // Figures change every cycle; the code is what lasts.
-            let code = decision.reasons.first().map_or("at-target", |r| r.code.as_str());
-            said(true, "OptimizationSucceeded", format!("a verified plan exists; leading reason: {code}"))
+            let code = decision
+                .reasons
+                .first()
+                .map_or("at-target", |r| r.code.as_str());
+            said(
+                true,
+                "OptimizationSucceeded",
+                format!("a verified plan exists; leading reason: {code}"),
+            )
         }
         Verdict::Held { reason } => {
             let code = match reason.code.as_str() {
@@ -123,7 +141,11 @@ fn without_figures(text: &str) -> String {
 fn control(part: &Part<'_>, memory: &VariantMemory, now: &Time) -> Said {
     let at = now.0.as_millisecond() as f64 / 1e3;
     if memory.contested(at) {
-        return said(false, "TwoWriters", "something else keeps changing the replicas; only advice is given");
+        return said(
+            false,
+            "TwoWriters",
+            "something else keeps changing the replicas; only advice is given",
+        );
     }
     if let Some((code, text)) = &memory.failure {
         return said(false, code, text.clone());
@@ -132,8 +154,16 @@ fn control(part: &Part<'_>, memory: &VariantMemory, now: &Time) -> Said {
         return said(false, "Paused", "replicas stay where they are");
     }
     match &part.view.path {
-        Path::Hpa { name, .. } => said(true, "ScaledByHpa", format!("HorizontalPodAutoscaler {name} follows wva_desired_replicas")),
-        Path::Keda { name } => said(true, "ScaledByKeda", format!("ScaledObject {name} follows wva_desired_replicas")),
+        Path::Hpa { name, .. } => said(
+            true,
+            "ScaledByHpa",
+            format!("HorizontalPodAutoscaler {name} follows wva_desired_replicas"),
+        ),
+        Path::Keda { name } => said(
+            true,
+            "ScaledByKeda",
+            format!("ScaledObject {name} follows wva_desired_replicas"),
+        ),
         Path::Scale => said(true, "PatchesScale", "nothing else scales the target"),
         Path::Advice { code, text } => said(false, code, text.clone()),
     }

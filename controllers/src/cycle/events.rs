@@ -37,7 +37,12 @@ pub(super) fn effects(
     };
     tales.extend(troubles(part, memory, now));
     memory.told.retain(|_, at| now - *at < AGAIN_S);
-    let due = |tale: &Tale| memory.told.get(tale.reason).is_none_or(|at| now - at >= tale.every);
+    let due = |tale: &Tale| {
+        memory
+            .told
+            .get(tale.reason)
+            .is_none_or(|at| now - at >= tale.every)
+    };
     tales.retain(due);
     let mut tell = |tale: Tale| {
         memory.told.insert(tale.reason.to_owned(), now);
@@ -67,11 +72,19 @@ fn held(part: &Part<'_>, reason: &Reason) -> Tale {
         "target-not-found" => "TargetNotFound",
         _ => "InvalidConfiguration",
     };
-    warning(code, format!("replicas stay at {}: {}", part.view.desired, reason.text))
+    warning(
+        code,
+        format!("replicas stay at {}: {}", part.view.desired, reason.text),
+    )
 }
 
 fn decided(part: &Part<'_>, cycle: &Cycle, memory: &VariantMemory) -> Vec<Tale> {
-    let Verdict::Decided { decision, wanted, carried_out } = &part.verdict else {
+    let Verdict::Decided {
+        decision,
+        wanted,
+        carried_out,
+    } = &part.verdict
+    else {
         return Vec::new();
     };
     let why = decision.reasons.first().map_or("", |r| r.text.as_str());
@@ -108,13 +121,21 @@ fn troubles(part: &Part<'_>, memory: &VariantMemory, now: f64) -> Vec<Tale> {
     if memory.contested(now) {
         let note = "something else keeps changing the replicas; only advice is given";
         tales.push(warning("TwoWriters", note));
-    } else if let Path::Advice { code: "TwoScalers", text } = &part.view.path {
+    } else if let Path::Advice {
+        code: "TwoScalers",
+        text,
+    } = &part.view.path
+    {
         tales.push(warning("TwoScalers", text.clone()));
     }
     if let Some((code, text)) = &memory.failure {
         tales.push(warning("WriteFailed", format!("{code}: {text}")));
     }
-    let failing = part.view.pods.iter().find_map(|p| Some((&p.name, p.failing.as_ref()?)));
+    let failing = part
+        .view
+        .pods
+        .iter()
+        .find_map(|p| Some((&p.name, p.failing.as_ref()?)));
     tales.extend(failing.map(|(pod, why)| warning("ReplicaFailing", format!("pod {pod}: {why}"))));
     tales
 }

@@ -60,6 +60,21 @@ const FOREIGN_S: f64 = 900.0;
 const FOREIGN_MOST: usize = 3;
 
 impl Memory {
+    /// What an earlier process kept of its memory.
+    #[must_use]
+    pub fn restored(
+        optimizer: State,
+        variants: BTreeMap<String, VariantMemory>,
+        last_request: BTreeMap<String, f64>,
+    ) -> Self {
+        Self {
+            optimizer,
+            variants,
+            last_request,
+            ..Self::default()
+        }
+    }
+
     /// Takes note of what became of earlier writes.
     pub(super) fn learn(&mut self, written: &[Written], now: f64) {
         for write in written {
@@ -121,16 +136,28 @@ impl Memory {
     /// Forgets what is no longer there, and notes which replicas are ready.
     pub(super) fn keep_only(&mut self, fleet: &Fleet) {
         let names: BTreeSet<String> = fleet.variants.iter().map(|v| v.name()).collect();
-        let models: BTreeSet<String> =
-            fleet.model_classes.keys().map(ToString::to_string).collect();
+        let models: BTreeSet<String> = fleet
+            .model_classes
+            .keys()
+            .map(ToString::to_string)
+            .collect();
         self.variants.retain(|name, _| names.contains(name));
-        self.optimizer.variants.retain(|name, _| names.contains(name));
-        self.optimizer.history.retain(|name, _| names.contains(name));
-        self.optimizer.settled.retain(|model, _| models.contains(model));
+        self.optimizer
+            .variants
+            .retain(|name, _| names.contains(name));
+        self.optimizer
+            .history
+            .retain(|name, _| names.contains(name));
+        self.optimizer
+            .settled
+            .retain(|model, _| models.contains(model));
         self.last_request.retain(|model, _| models.contains(model));
         let of_model = |key: &String| {
             key.rsplit_once('/').is_some_and(|_| {
-                models.iter().any(|m| key.strip_prefix(m.as_str()).is_some_and(|r| r.starts_with('/')))
+                models.iter().any(|m| {
+                    key.strip_prefix(m.as_str())
+                        .is_some_and(|r| r.starts_with('/'))
+                })
             })
         };
         if self.optimizer.streams.len() > fleet.model_classes.values().map(Vec::len).sum() {
@@ -162,7 +189,11 @@ impl VariantMemory {
     /// Whether somebody else keeps writing what this controller writes.
     #[must_use]
     pub fn contested(&self, now: f64) -> bool {
-        self.undone.iter().filter(|at| now - **at < FOREIGN_S).count() >= FOREIGN_MOST
+        self.undone
+            .iter()
+            .filter(|at| now - **at < FOREIGN_S)
+            .count()
+            >= FOREIGN_MOST
     }
 }
 

@@ -29,7 +29,11 @@ pub(super) fn effect(
     memory: &mut VariantMemory,
     now: f64,
 ) -> Option<Effect> {
-    let Way::Autoscaling { generation, status: before } = &part.view.way else {
+    let Way::Autoscaling {
+        generation,
+        status: before,
+    } = &part.view.way
+    else {
         return None;
     };
     let time = Time(Timestamp::from_second(now as i64).ok()?);
@@ -66,8 +70,15 @@ fn figures(part: &Part<'_>, before: &VariantAutoscalingStatus) -> VariantAutosca
     let whole = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     let ms = |s: Option<f64>| s.map(|s| format!("{:.2}", s * 1e3));
     let (wanted, reason, mode) = match &part.verdict {
-        Verdict::Decided { decision, wanted, carried_out } => {
-            let reason = decision.reasons.first().map_or("at-target", |r| r.code.as_str());
+        Verdict::Decided {
+            decision,
+            wanted,
+            carried_out,
+        } => {
+            let reason = decision
+                .reasons
+                .first()
+                .map_or("at-target", |r| r.code.as_str());
             let mode = if view.paused {
                 "paused"
             } else if *carried_out {
@@ -80,7 +91,10 @@ fn figures(part: &Part<'_>, before: &VariantAutoscalingStatus) -> VariantAutosca
         Verdict::Held { reason } => (None, reason.code.clone(), "held"),
     };
     // While replicas are held, the last wish stands.
-    let stood = before.desired_optimized_alloc.as_ref().and_then(|d| d.num_replicas);
+    let stood = before
+        .desired_optimized_alloc
+        .as_ref()
+        .and_then(|d| d.num_replicas);
     let desired = wanted.map(whole).or(stood);
     let cost = |n: i32| part.price.map(|p| format!("{:.2}", p * f64::from(n)));
     VariantAutoscalingStatus {
@@ -99,7 +113,10 @@ fn figures(part: &Part<'_>, before: &VariantAutoscalingStatus) -> VariantAutosca
             load: None,
         }),
         desired_optimized_alloc: Some(DesiredAllocation {
-            last_run_time: before.desired_optimized_alloc.as_ref().and_then(|d| d.last_run_time.clone()),
+            last_run_time: before
+                .desired_optimized_alloc
+                .as_ref()
+                .and_then(|d| d.last_run_time.clone()),
             accelerator: view.accelerator.clone(),
             num_replicas: desired,
         }),
@@ -142,5 +159,8 @@ fn drifted(now: &VariantAutoscalingStatus, before: &VariantAutoscalingStatus) ->
             _ => false,
         }
     };
-    figures(now).iter().zip(&figures(before)).any(|(a, b)| moved(a, b))
+    figures(now)
+        .iter()
+        .zip(&figures(before))
+        .any(|(a, b)| moved(a, b))
 }

@@ -5,6 +5,7 @@ use wva_optimizer::decision::{Decision, Reason};
 use super::memory::VariantMemory;
 use crate::index::Finding;
 use crate::index::fleet::{Path, VariantView};
+use crate::telemetry::Missing;
 
 /// The verdict on one variant.
 pub(super) enum Verdict<'a> {
@@ -31,6 +32,7 @@ impl<'a> Verdict<'a> {
         view: &VariantView,
         decision: Option<&'a Decision>,
         left_out: Option<&Finding>,
+        missing: Option<&Missing>,
         memory: Option<&VariantMemory>,
         now: f64,
     ) -> Self {
@@ -41,8 +43,12 @@ impl<'a> Verdict<'a> {
             return Self::held("not-planned".into(), "it took no part in the plan");
         };
         if let Some(held) = decision.reasons.iter().find(|r| r.code == HELD) {
-            return Self::Held {
-                reason: held.clone(),
+            return match missing {
+                // Why the numbers are missing says more than that they are.
+                Some(missing) => Self::held(HELD.into(), &told(missing)),
+                None => Self::Held {
+                    reason: held.clone(),
+                },
             };
         }
         let contested = memory.is_some_and(|m| m.contested(now));
@@ -61,6 +67,16 @@ impl<'a> Verdict<'a> {
             },
         }
     }
+}
+
+/// What is missing, why, and what to do about it.
+pub(super) fn told(missing: &Missing) -> String {
+    let detail = if missing.detail.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", missing.detail)
+    };
+    format!("{}{detail}: {}", missing.reason, missing.reason.fix())
 }
 
 /// Greatest tolerance that the HPA in front of a variant may apply.

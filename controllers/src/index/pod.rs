@@ -145,8 +145,11 @@ fn endpoint(meta: &ObjectMeta, spec: &SpecText) -> Endpoint {
     let nothing = std::collections::BTreeMap::new();
     let annotations = meta.annotations.as_ref().unwrap_or(&nothing);
     let labels = meta.labels.as_ref().unwrap_or(&nothing);
-    let ports: Vec<(Option<&str>, u16)> =
-        spec.containers.iter().flat_map(ContainerText::ports).collect();
+    let ports: Vec<(Option<&str>, u16)> = spec
+        .containers
+        .iter()
+        .flat_map(ContainerText::ports)
+        .collect();
     let mut endpoint = Endpoint::of_pod(annotations, labels, &ports);
     if let Some(port) = keys::said(meta, keys::METRICS_PORT).and_then(|p| p.parse().ok()) {
         endpoint.ports = vec![port];

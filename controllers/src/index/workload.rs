@@ -241,7 +241,9 @@ impl ServerFacts {
 impl ContainerText {
     /// Names and numbers of its ports.
     pub fn ports(&self) -> impl Iterator<Item = (Option<&str>, u16)> {
-        self.ports.iter().map(|p| (p.name.as_deref(), p.container_port))
+        self.ports
+            .iter()
+            .map(|p| (p.name.as_deref(), p.container_port))
     }
 
     /// Resource name and number of the devices that the container asks for.

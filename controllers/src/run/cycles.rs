@@ -102,10 +102,20 @@ impl Cycles {
         }
         let mut report = outcome.report;
         report.solver = outcome.cycle.cost.map(|(cost, bound)| Solver {
-            gap: if cost > 0.0 { ((cost - bound) / cost).max(0.0) } else { 0.0 },
+            gap: if cost > 0.0 {
+                ((cost - bound) / cost).max(0.0)
+            } else {
+                0.0
+            },
             seconds,
         });
-        tracing::debug!(seconds, variants = report.entries.len(), effects = outcome.effects.len(), leads, "decided");
+        tracing::debug!(
+            seconds,
+            variants = report.entries.len(),
+            effects = outcome.effects.len(),
+            leads,
+            "decided"
+        );
         self.publisher.publish(report);
         self.memory = outcome.memory;
         if !leads {

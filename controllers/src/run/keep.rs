@@ -125,12 +125,8 @@ pub(super) async fn load(client: &Client, namespace: &str, lease: &str) -> Optio
 
 fn restore(text: &str) -> Option<Memory> {
     let kept: Kept = serde_json::from_str(text).ok()?;
-    (kept.format == FORMAT).then(|| Memory {
-        optimizer: kept.optimizer,
-        variants: kept.variants,
-        last_request: kept.last_request,
-        ..Memory::default()
-    })
+    let known = kept.format == FORMAT;
+    known.then(|| Memory::restored(kept.optimizer, kept.variants, kept.last_request))
 }
 
 #[cfg(test)]
@@ -141,10 +137,22 @@ mod tests {
     fn what_is_kept_comes_back_and_nonsense_does_not() {
         let mut memory = Memory::default();
         memory.last_request.insert("ns/model".into(), 5.0);
-        memory.variants.insert("ns/v".into(), VariantMemory { decided: Some(3), ..VariantMemory::default() });
+        memory.variants.insert(
+            "ns/v".into(),
+            VariantMemory {
+                decided: Some(3),
+                ..VariantMemory::default()
+            },
+        );
         let text = bounded(&memory).expect("small");
         assert_eq!(restore(&text), Some(memory));
-        for bad in ["", "{}", "[1]", &text.replace("v1", "v0"), &text[..text.len() / 2]] {
+        for bad in [
+            "",
+            "{}",
+            "[1]",
+            &text.replace("v1", "v0"),
+            &text[..text.len() / 2],
+        ] {
             assert_eq!(restore(bad), None, "{bad}");
         }
     }

@@ -49,5 +49,7 @@ pub(super) async fn follow(
 async fn mark(api: &Api<Pod>, name: &str, leads: bool) -> Result<(), kube::Error> {
     let value = leads.then_some("true");
     let patch = json!({"metadata": {"labels": {keys::LEADER: value}}});
-    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+    api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .map(drop)
 }

@@ -46,7 +46,8 @@ impl Servers {
             .route("/readyz", get(ready))
             .with_state(self.watching.clone())
             .merge(exported::router(Arc::clone(&self.exported)));
-        self.listen(self.settings.serve.http, Transport::Plain, health, tasks).await?;
+        self.listen(self.settings.serve.http, Transport::Plain, health, tasks)
+            .await?;
         if let Some(tls) = &self.settings.serve.external_metrics {
             self.external_metrics(tls, tasks).await?;
         }
@@ -69,17 +70,23 @@ impl Servers {
         let certificate = match &tls.certificate {
             Some(paths) => self.certificate(paths, tasks).await?,
             None => {
-                let names = if tls.names.is_empty() { vec!["localhost".to_owned()] } else { tls.names.clone() };
+                let names = if tls.names.is_empty() {
+                    vec!["localhost".to_owned()]
+                } else {
+                    tls.names.clone()
+                };
                 let made = SelfMade::new(None, names, SystemTime::now());
-                made.map_err(|e| RunError::Certificate(e.to_string()))?.certificate()
+                made.map_err(|e| RunError::Certificate(e.to_string()))?
+                    .certificate()
             }
         };
         let (sender, trusted) = watch::channel(None);
-        tasks.spawn(trust::follow(self.client.clone(), sender));
+        self.spawn(trust::follow(self.client.clone(), sender), tasks);
         let gate = Arc::new(Gate::new(trusted, Reviewer::new(self.client.clone())));
         let instance = self.settings.watch.instance.as_deref().map(Arc::from);
         let router = external_metrics::router(self.published.clone(), gate, instance);
-        self.listen(tls.listen, Transport::tls(certificate), router, tasks).await
+        self.listen(tls.listen, Transport::tls(certificate), router, tasks)
+            .await
     }
 
     async fn certificate(
@@ -89,8 +96,19 @@ impl Servers {
     ) -> Result<Arc<HotCertificate>, RunError> {
         let opened = CertificateFiles::open(&paths.chain_file, &paths.key_file).await;
         let (files, certificate) = opened.map_err(|e| RunError::Certificate(e.to_string()))?;
-        tasks.spawn(files.follow(Arc::clone(&certificate), CERTIFICATES));
+        self.spawn(files.follow(Arc::clone(&certificate), CERTIFICATES), tasks);
         Ok(certificate)
+    }
+
+    /// Runs something that never ends until told to stop.
+    fn spawn(&self, forever: impl Future<Output = ()> + Send + 'static, tasks: &mut JoinSet<()>) {
+        let stop = until(self.stopped.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = forever => {}
+                () = stop => {}
+            }
+        });
     }
 
     async fn listen(
@@ -105,7 +123,12 @@ impl Servers {
             .map_err(|source| RunError::Listen { address, source })?;
         let bound = listener.local_addr().unwrap_or(address);
         tracing::info!(address = %bound, "listening");
-        tasks.spawn(serve(listener, transport, router, until(self.stopped.clone())));
+        tasks.spawn(serve(
+            listener,
+            transport,
+            router,
+            until(self.stopped.clone()),
+        ));
         Ok(())
     }
 }
@@ -116,6 +139,9 @@ async fn ready(State(watching): State<Watching>) -> (StatusCode, String) {
     if pending.is_empty() {
         (StatusCode::OK, "ok".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("not listed yet: {}", pending.join(", ")))
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not listed yet: {}", pending.join(", ")),
+        )
     }
 }

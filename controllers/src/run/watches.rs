@@ -9,6 +9,7 @@ use kube::core::DynamicObject;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt as _, watcher::Error as WatchError};
 use kube::{Api, Client};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Identity;
@@ -65,6 +66,7 @@ pub(super) fn start(
     settings: &Settings,
     identity: &Identity,
     index: &Arc<Mutex<Index>>,
+    stopped: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Watching {
     let watching = Watching::default();
@@ -72,7 +74,14 @@ pub(super) fn start(
         for namespace in namespaces(kind, settings, identity) {
             let scope = Scope { kind, namespace };
             watching.set(&scope, WatchState::Pending);
-            tasks.spawn(follow(client.clone(), scope, Arc::clone(index), watching.clone()));
+            let follow = follow(client.clone(), scope, Arc::clone(index), watching.clone());
+            let stop = super::until(stopped.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = follow => {}
+                    () = stop => {}
+                }
+            });
         }
     }
     watching
@@ -84,7 +93,13 @@ fn namespaces(kind: Kind, settings: &Settings, identity: &Identity) -> Vec<Optio
         return vec![Some(identity.namespace.clone())];
     }
     if kind.is_namespaced() && !settings.watch.namespaces.is_empty() {
-        return settings.watch.namespaces.iter().cloned().map(Some).collect();
+        return settings
+            .watch
+            .namespaces
+            .iter()
+            .cloned()
+            .map(Some)
+            .collect();
     }
     vec![None]
 }

@@ -13,8 +13,8 @@ use wva_models::units::{DollarsPerHour, Seconds};
 use wva_models::variant::{EngineSettings, Role, Variant};
 
 use super::architecture;
-use crate::index::fleet::{Fleet, ModelKey, Prior, VariantView};
 use crate::index::Finding;
+use crate::index::fleet::{Fleet, ModelKey, Prior, VariantView};
 use crate::telemetry::Gathered;
 
 pub(super) struct Made {
@@ -58,8 +58,10 @@ pub(super) fn of(fleet: &Fleet, gathered: &Gathered, known: &Catalogue) -> Made 
                 architecture.guess
             })
         });
-        let mut guesses: Vec<Finding> =
-            guess.iter().map(|g| finding(view, "ModelGuessed", g.clone())).collect();
+        let mut guesses: Vec<Finding> = guess
+            .iter()
+            .map(|g| finding(view, "ModelGuessed", g.clone()))
+            .collect();
         let context = Context {
             kv_tokens: measured.get(name.as_str()).copied(),
             literal_cost: stated_costs.contains(key),
@@ -93,20 +95,34 @@ fn takes_part(view: &VariantView) -> Result<&ModelKey, Finding> {
         return Err(finding(view, "TargetNotFound", text));
     }
     if view.accelerator.is_none() {
-        let told = view.findings.iter().rev().find(|f| f.code == "UnknownAccelerator");
+        let told = view
+            .findings
+            .iter()
+            .rev()
+            .find(|f| f.code == "UnknownAccelerator");
         return Err(told.cloned().unwrap_or_else(|| {
-            finding(view, "UnknownAccelerator", "its accelerator is not known".into())
+            finding(
+                view,
+                "UnknownAccelerator",
+                "its accelerator is not known".into(),
+            )
         }));
     }
     view.model.as_ref().ok_or_else(|| {
-        let text = format!("nothing says which model it serves; label it {}=MODEL", crate::api::keys::MODEL_ID);
+        let text = format!(
+            "nothing says which model it serves; label it {}=MODEL",
+            crate::api::keys::MODEL_ID
+        );
         finding(view, "UnknownModel", text)
     })
 }
 
 fn finding(view: &VariantView, code: &'static str, text: String) -> Finding {
     Finding {
-        subject: format!("{} {}/{}", view.subject.kind, view.key.namespace, view.subject.name),
+        subject: format!(
+            "{} {}/{}",
+            view.subject.kind, view.key.namespace, view.subject.name
+        ),
         code,
         text,
     }
@@ -176,10 +192,17 @@ fn engine(view: &VariantView, model: &Model, kv_tokens: Option<f64>) -> EngineSe
     let default = EngineSettings::default();
     let stated = args.quantization.as_deref().map(|q| format!("-{q}"));
     let stated = stated.as_deref().and_then(names::precision_hint);
-    let named = || view.model.as_ref().and_then(|m| names::precision_hint(&m.id));
+    let named = || {
+        view.model
+            .as_ref()
+            .and_then(|m| names::precision_hint(&m.id))
+    };
     let reported = kv_tokens.map(|t| t.min(f64::from(u32::MAX)) as u32);
     EngineSettings {
-        max_num_seqs: args.max_num_seqs.or(view.max_batch).unwrap_or(default.max_num_seqs),
+        max_num_seqs: args
+            .max_num_seqs
+            .or(view.max_batch)
+            .unwrap_or(default.max_num_seqs),
         max_num_batched_tokens: args
             .max_num_batched_tokens
             .unwrap_or(default.max_num_batched_tokens),
@@ -274,7 +297,10 @@ fn law(prior: &Prior) -> IterationLaw {
 fn pair(made: &mut Made, fleet: &Fleet) {
     let mut roles: BTreeMap<String, BTreeSet<Role>> = BTreeMap::new();
     for variant in &made.catalogue.variants {
-        roles.entry(variant.model.clone()).or_default().insert(variant.role);
+        roles
+            .entry(variant.model.clone())
+            .or_default()
+            .insert(variant.role);
     }
     let alone = |v: &Variant| match v.role {
         Role::Both => false,
@@ -283,11 +309,18 @@ fn pair(made: &mut Made, fleet: &Fleet) {
     };
     let views: BTreeMap<String, &VariantView> =
         fleet.variants.iter().map(|v| (v.name(), v)).collect();
-    let lonely: Vec<Variant> = made.catalogue.variants.extract_if(.., |v| alone(v)).collect();
+    let lonely: Vec<Variant> = made
+        .catalogue
+        .variants
+        .extract_if(.., |v| alone(v))
+        .collect();
     for variant in lonely {
         if let Some(view) = views.get(&variant.name) {
-            let text = "a prefill variant needs a decode variant of its model, and the other way round".to_owned();
-            made.left_out.insert(variant.name, finding(view, "Unpaired", text));
+            let text =
+                "a prefill variant needs a decode variant of its model, and the other way round"
+                    .to_owned();
+            made.left_out
+                .insert(variant.name, finding(view, "Unpaired", text));
         }
     }
 }

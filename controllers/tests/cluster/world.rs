@@ -134,7 +134,12 @@ impl World {
             outcome: WriteOutcome::Done,
         };
         match effect {
-            Effect::Scale { variant, target, to, .. } => {
+            Effect::Scale {
+                variant,
+                target,
+                to,
+                ..
+            } => {
                 let accelerator = self.accelerator(&target.name);
                 self.deploy(&target.name, &accelerator, *to);
                 self.written.push(done(variant, Some(*to)));
@@ -153,7 +158,11 @@ impl World {
         view.and_then(|v| v.accelerator.clone()).unwrap_or_default()
     }
 
-    fn set_status(&mut self, variant: &Key, status: &wva_controllers::api::VariantAutoscalingStatus) {
+    fn set_status(
+        &mut self,
+        variant: &Key,
+        status: &wva_controllers::api::VariantAutoscalingStatus,
+    ) {
         let mut object = self.autoscalings[variant].clone();
         object.data["status"] = serde_json::to_value(status).expect("serialises");
         self.index.apply(Kind::VariantAutoscaling, &object);
@@ -193,7 +202,9 @@ impl World {
 fn sample(model: &str, class: &str, total: f64, now: f64) -> StreamSample {
     let histogram = |bounds: [f64; 4], mean: f64| Histogram {
         bounds: bounds.to_vec(),
-        counts: [0.1, 0.5, 0.9, 1.0].map(|share| (share * total).round()).to_vec(),
+        counts: [0.1, 0.5, 0.9, 1.0]
+            .map(|share| (share * total).round())
+            .to_vec(),
         count: total,
         sum: mean * total,
     };

@@ -71,7 +71,8 @@ pub(super) fn of(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &State) ->
             ));
         }
     }
-    let sleepless = |model: &str| !autoscaler.settings.scale_to_zero || snapshot.warm.contains(model);
+    let sleepless =
+        |model: &str| !autoscaler.settings.scale_to_zero || snapshot.warm.contains(model);
     keep_one(&autoscaler.catalogue, &mut demand, sleepless);
     demand
 }
