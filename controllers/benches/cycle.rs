@@ -47,22 +47,34 @@ fn index(variants: usize) -> Index {
     let mut index = Index::default();
     for i in 0..variants {
         let (namespace, name) = (format!("ns-{}", i / 100), format!("v-{i}"));
-        apply(&mut index, Kind::VariantAutoscaling, json!({
+        apply(
+            &mut index,
+            Kind::VariantAutoscaling,
+            json!({
             "metadata": {"name": name, "namespace": namespace, "labels": {
                 "inference.optimization/acceleratorName": ACCELERATORS[i % VARIANTS]}},
-            "spec": {"modelID": format!("acme/model-{}-8b", i / VARIANTS), "minReplicas": 0, "maxReplicas": 40}}));
-        apply(&mut index, Kind::Deployment, json!({
+            "spec": {"modelID": format!("acme/model-{}-8b", i / VARIANTS), "minReplicas": 0, "maxReplicas": 40}}),
+        );
+        apply(
+            &mut index,
+            Kind::Deployment,
+            json!({
             "metadata": {"name": name, "namespace": namespace},
             "spec": {"replicas": PODS, "template": {"spec": {"containers": [
                 {"name": "vllm", "args": ["--max-num-seqs=128"], "resources": {"limits": {"nvidia.com/gpu": "1"}}}]}}},
-            "status": {"replicas": PODS}}));
+            "status": {"replicas": PODS}}),
+        );
         for p in 0..PODS {
-            apply(&mut index, Kind::Pod, json!({
+            apply(
+                &mut index,
+                Kind::Pod,
+                json!({
                 "metadata": {"name": format!("{name}-{p}"), "namespace": namespace, "uid": format!("{name}-{p}"),
                     "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"pod-template-hash": "h"},
                     "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{name}-h"), "uid": "r", "controller": true}]},
                 "spec": {"nodeName": "n"},
-                "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}}));
+                "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}}),
+            );
         }
     }
     index
@@ -76,27 +88,30 @@ fn gathered(fleet: &Fleet, now: f64) -> Gathered {
         count: total,
         sum: mean * total,
     };
-    let streams = snapshot::targets(fleet).models.into_iter().map(|model| StreamTelemetry {
-        outcome: Outcome::Sample(Sampled {
-            value: StreamSample {
-                model: model.name.clone(),
-                class: model.default_class.clone(),
-                at: now,
-                arrivals: total,
-                input_tokens: histogram([200.0, 800.0, 4000.0], 700.0),
-                output_tokens: histogram([50.0, 300.0, 1000.0], 250.0),
-                met: total,
-                ..StreamSample::default()
-            },
-            source: Source::Push,
-            age: 0.0,
-            notes: Vec::new(),
-        }),
-        model: model.name,
-        class: model.default_class,
-        counted_by: Some(CountedBy::Router),
-        absent: Vec::new(),
-    });
+    let streams = snapshot::targets(fleet)
+        .models
+        .into_iter()
+        .map(|model| StreamTelemetry {
+            outcome: Outcome::Sample(Sampled {
+                value: StreamSample {
+                    model: model.name.clone(),
+                    class: model.default_class.clone(),
+                    at: now,
+                    arrivals: total,
+                    input_tokens: histogram([200.0, 800.0, 4000.0], 700.0),
+                    output_tokens: histogram([50.0, 300.0, 1000.0], 250.0),
+                    met: total,
+                    ..StreamSample::default()
+                },
+                source: Source::Push,
+                age: 0.0,
+                notes: Vec::new(),
+            }),
+            model: model.name,
+            class: model.default_class,
+            counted_by: Some(CountedBy::Router),
+            absent: Vec::new(),
+        });
     Gathered {
         at: now,
         streams: streams.collect(),

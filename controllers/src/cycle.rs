@@ -177,7 +177,9 @@ fn prices(catalogue: &Catalogue) -> BTreeMap<&str, f64> {
         own.or_else(|| Some(device()? * f64::from(v.tensor_parallel)))
     };
     let priced = catalogue.variants.iter();
-    priced.filter_map(|v| Some((v.name.as_str(), price(v)?))).collect()
+    priced
+        .filter_map(|v| Some((v.name.as_str(), price(v)?)))
+        .collect()
 }
 
 /// The line for a decision that is not what it was.

@@ -77,7 +77,8 @@ fn what_is_not_known_lowers_nothing() {
         Some(("False".into(), "MetricsStale".into()))
     );
     // For a while what was known lately still counts.
-    let held = (0..8).map(|_| world.live(1)).find(|o| condition(o, "OptimizationReady").is_some());
+    let not_ready = |o: &Outcome| condition(o, "OptimizationReady").is_some_and(|c| c.0 == "False");
+    let held = (0..8).map(|_| world.live(1)).find(not_ready);
     let held = held.expect("held after 90 s");
     assert_eq!(
         condition(&held, "OptimizationReady"),
