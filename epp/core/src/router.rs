@@ -1,0 +1,113 @@
+//! Ready-made pickers, by the names that the simulator's `--router` takes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::choose::{By, Choose};
+use crate::filter::Filter;
+use crate::picker::Picker;
+use crate::prefix::PrefixLimits;
+use crate::profile::Profile;
+use crate::saturation::Detector;
+use crate::scorer::Scorer;
+
+/// A ready-made picker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Router {
+    /// Any endpoint, all alike.
+    Random,
+    /// The fewest requests in flight.
+    LeastQueue,
+    /// The upstream's default: queue 2, KV cache 2, prefix 3.
+    Prefix,
+    /// The least predicted latency relative to the SLO, among endpoints that still meet theirs. Ours.
+    #[default]
+    Slo,
+}
+
+impl Router {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Random, Self::LeastQueue, Self::Prefix, Self::Slo];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::LeastQueue => "least-queue",
+            Self::Prefix => "prefix",
+            Self::Slo => "slo",
+        }
+    }
+
+    /// The picker.
+    #[must_use]
+    pub fn picker(self) -> Picker {
+        let profile = |filters: Vec<Filter>, scorers: Vec<(Scorer, f64)>| {
+            let by = if self == Self::Random {
+                By::Random
+            } else {
+                By::MaxScore
+            };
+            Profile {
+                name: self.name().to_owned(),
+                filters,
+                scorers,
+                choose: Choose { by, most: 1 },
+            }
+        };
+        let profile = match self {
+            Self::Random => profile(vec![], vec![]),
+            Self::LeastQueue => profile(
+                vec![],
+                vec![(Scorer::ActiveRequests { idle: 0, busy: 1.0 }, 1.0)],
+            ),
+            Self::Prefix => profile(
+                vec![],
+                vec![
+                    (Scorer::Queue, 2.0),
+                    (Scorer::KvUsage, 2.0),
+                    (Scorer::Prefix, 3.0),
+                ],
+            ),
+            Self::Slo => profile(
+                vec![Filter::SloTier { explore: 0.0 }],
+                vec![(Scorer::Slo, 1.0)],
+            ),
+        };
+        Picker {
+            profiles: vec![profile],
+            detector: match self {
+                Self::Slo => Detector::SloConcurrency {
+                    default: 100.0,
+                    headroom: 0.0,
+                },
+                _ => Detector::default(),
+            },
+            prefix: PrefixLimits::default(),
+            ..Picker::default()
+        }
+    }
+}
+
+/// A name that is none of [`Router::ALL`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no router is called {0:?}: choose random, least-queue, prefix or slo")]
+pub struct UnknownRouter(pub String);
+
+impl fmt::Display for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Router {
+    type Err = UnknownRouter;
+
+    fn from_str(name: &str) -> Result<Self, UnknownRouter> {
+        let mut routers = Self::ALL.into_iter();
+        routers
+            .find(|r| r.name() == name)
+            .ok_or_else(|| UnknownRouter(name.to_owned()))
+    }
+}
