@@ -1,6 +1,7 @@
 //! The optimizer: problem → formulation → solver → plan → independent verification → stabilised decision, and the one
 //! whole pure cycle `step` that the controller, the simulator and replays all call.
 
+mod balance;
 mod block;
 pub mod decision;
 mod formulation;

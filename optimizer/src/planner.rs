@@ -23,6 +23,7 @@ use wva_models::capacity::Capacity;
 use wva_models::catalogue::Catalogue;
 use wva_models::iteration::ReplicaModel;
 use wva_models::shape::RequestShape;
+use wva_models::variant::Role;
 
 use crate::plan::Plan;
 use crate::problem::{Limit, Problem, ProblemError, VariantOption};
@@ -240,7 +241,13 @@ impl PlanInput<'_> {
                 1.0
             }
         };
-        sane(self.beliefs[v].margin) * sane(workload.capacity_factor)
+        let learned = sane(workload.capacity_factor);
+        // What a pair carried was tested at its bottleneck only: the other stage had slack, and is not trusted with more.
+        let learned = match self.catalogue.variants[v].role {
+            Role::Both => learned,
+            Role::Prefill | Role::Decode => learned.min(1.0),
+        };
+        sane(self.beliefs[v].margin) * learned
     }
 
     fn limits(&self) -> Vec<Limit> {

@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wva_models::catalogue::Catalogue;
 use wva_models::forecast::ForecastSettings;
+use wva_models::variant::Variant;
+
+use crate::balance;
 
 use crate::decision::{Decision, Reason, RoutingShare};
 use crate::planner::{PlanInput, Planned, PlannerSettings, batch_limits, plan};
@@ -107,7 +110,7 @@ pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (
         ..Cycle::default()
     };
     match &planned {
-        Ok(planned) => describe(&demand, planned, &mut cycle),
+        Ok(planned) => describe(snapshot, &input, &demand, planned, &mut cycle),
         Err(error) => cycle.unmet.push((String::new(), error.to_string(), 1.0)),
     }
     state.carried = planned.as_ref().map_or_else(
@@ -268,7 +271,13 @@ fn stock(autoscaler: &Autoscaler, snapshot: &Snapshot) -> BTreeMap<String, u32> 
     stock
 }
 
-fn describe(demand: &demand::Demand, planned: &Planned, cycle: &mut Cycle) {
+fn describe(
+    snapshot: &Snapshot,
+    input: &PlanInput<'_>,
+    demand: &demand::Demand,
+    planned: &Planned,
+    cycle: &mut Cycle,
+) {
     cycle.cost = Some((planned.plan.cost, planned.plan.bound));
     for (w, workload) in demand.workloads.iter().enumerate() {
         if planned.plan.unmet[w] > 1e-6 {
@@ -280,29 +289,49 @@ fn describe(demand: &demand::Demand, planned: &Planned, cycle: &mut Cycle) {
         }
     }
     cycle.streams.clone_from(&demand.beliefs);
-    // Aggregated variants of one model are routed best by load, whatever their mix; weights matter where a request has
-    // to take one of several paths.
-    let paths = |w: usize| {
-        planned
-            .routes
-            .iter()
-            .any(|r| r.workload == w && r.variants.len() > 1)
-    };
-    for w in (0..demand.workloads.len()).filter(|&w| paths(w)) {
-        let mut by_path: BTreeMap<Vec<String>, f64> = BTreeMap::new();
-        for (route, share) in planned.used_routes(w) {
-            *by_path.entry(route.variants.clone()).or_default() += share;
+    cycle.shares = shares(snapshot, input, demand, planned);
+}
+
+/// Aggregated variants of one model are routed best by load, whatever their mix; weights matter where a request has to
+/// take one of several paths. They are those that balance the fleet as it is, or the plan's where it serves nothing yet.
+fn shares(
+    snapshot: &Snapshot,
+    input: &PlanInput<'_>,
+    demand: &demand::Demand,
+    planned: &Planned,
+) -> Vec<RoutingShare> {
+    let serving = |v: &Variant| beliefs::sample_of(snapshot, &v.name).map_or(0, |s| s.ready);
+    let ready: Vec<u32> = input.catalogue.variants.iter().map(serving).collect();
+    let mut out = Vec::new();
+    for (w, workload) in demand.workloads.iter().enumerate() {
+        let of_workload = || planned.routes.iter().filter(|r| r.workload == w);
+        if !of_workload().any(|r| r.variants.len() > 1) {
+            continue;
         }
-        let workload = &demand.workloads[w];
-        cycle
-            .shares
-            .extend(by_path.into_iter().map(|(variants, share)| RoutingShare {
-                model: workload.model.clone(),
-                class: workload.class.clone(),
-                variants,
-                share,
-            }));
+        let balanced = balance::balanced(&planned.problem, &workload.model, &ready);
+        let mut by_path: BTreeMap<Vec<String>, f64> = BTreeMap::new();
+        for route in of_workload() {
+            let Some(ordinal) = route.ordinal else {
+                continue;
+            };
+            let share = match &balanced {
+                Some(shares) if !planned.problem.demands[w].batch => {
+                    shares.iter().find(|s| s.0 == ordinal).map_or(0.0, |s| s.1)
+                }
+                _ => planned.plan.shares[ordinal],
+            };
+            if share > 1e-6 {
+                *by_path.entry(route.variants.clone()).or_default() += share;
+            }
+        }
+        out.extend(by_path.into_iter().map(|(variants, share)| RoutingShare {
+            model: workload.model.clone(),
+            class: workload.class.clone(),
+            variants,
+            share,
+        }));
     }
+    out
 }
 
 fn reason(code: &str, text: String) -> Reason {
