@@ -98,6 +98,10 @@ fn workload(
     let class = autoscaler.catalogue.class(&sample.class);
     let shape = match stream.shape() {
         Some(shape) => shape.clone(),
+        // Nothing finishes where nothing serves: waiting to know the shape would be waiting forever.
+        None if asleep(autoscaler, snapshot, &sample.model) && stream.held > 0.0 => {
+            stream.presumed_shape().map_err(|e| e.to_string())?
+        }
         None => {
             return Err(format!(
                 "too few {} requests to know their shape",
@@ -128,6 +132,16 @@ fn workload(
         capacity_factor: factor,
     };
     Ok((workload, ahead.mean, factor))
+}
+
+/// Whether no replica of the model serves, loads or waits for a device.
+fn asleep(autoscaler: &Autoscaler, snapshot: &Snapshot, model: &str) -> bool {
+    let asked_for =
+        |name: &str| super::beliefs::sample_of(snapshot, name).map(super::beliefs::asked_for);
+    autoscaler
+        .catalogue
+        .variants_of(model)
+        .all(|v| asked_for(&v.name) == Some(0))
 }
 
 /// How far ahead to plan: the longest learned start-up time among the model's variants, plus one cycle.
