@@ -26,7 +26,7 @@ use wva_models::shape::RequestShape;
 use wva_models::variant::Role;
 
 use crate::plan::Plan;
-use crate::problem::{Limit, Problem, ProblemError, VariantOption};
+use crate::problem::{Contradiction, Limit, Problem, ProblemError, VariantOption};
 use crate::solve::{SolveSettings, solve};
 
 pub use capacities::CapacityTable;
@@ -165,7 +165,29 @@ impl Planned {
 /// # Errors
 /// [`ProblemError`] when bounds, prices or limits contradict each other.
 pub fn plan(input: &PlanInput<'_>, table: &mut CapacityTable) -> Result<Planned, ProblemError> {
-    let (mut problem, routes) = routes::problem(input, table);
+    let (problem, routes) = routes::problem(input, table);
+    finish(input, problem, routes)
+}
+
+/// As [`plan`], but minimums that exceed a limit give way instead of being an error, and are told: on a cluster a node that
+/// dies must not keep the rest of the fleet from being planned.
+///
+/// # Errors
+/// [`ProblemError`] for numbers that make no sense.
+pub fn plan_within_limits(
+    input: &PlanInput<'_>,
+    table: &mut CapacityTable,
+) -> Result<(Planned, Vec<Contradiction>), ProblemError> {
+    let (problem, routes) = routes::problem(input, table);
+    let (problem, lowered) = problem.reconcile();
+    Ok((finish(input, problem, routes)?, lowered))
+}
+
+fn finish(
+    input: &PlanInput<'_>,
+    mut problem: Problem,
+    routes: Vec<RouteInfo>,
+) -> Result<Planned, ProblemError> {
     let mut plan = solve(&problem, &input.settings.solve)?;
     let mut raised = 0;
     for _ in 0..input.settings.mixture_rounds {

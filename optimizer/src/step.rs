@@ -21,8 +21,9 @@ use wva_models::variant::Variant;
 use crate::balance;
 
 use crate::decision::{Decision, Reason, RoutingShare};
-use crate::planner::{PlanInput, Planned, PlannerSettings, batch_limits, plan};
+use crate::planner::{PlanInput, Planned, PlannerSettings, batch_limits, plan_within_limits};
 use crate::snapshot::Snapshot;
+use crate::problem::Contradiction;
 use crate::stabilise::StabiliseSettings;
 use crate::state::State;
 use crate::state::headroom::HeadroomSettings;
@@ -104,7 +105,10 @@ pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (
     observe(autoscaler, snapshot, &mut state);
     let demand = demand::of(autoscaler, snapshot, &state);
     let input = question(autoscaler, snapshot, &state, &demand);
-    let planned = plan(&input, &mut state.capacities);
+    let (planned, lowered) = match plan_within_limits(&input, &mut state.capacities) {
+        Ok((planned, lowered)) => (Ok(planned), lowered),
+        Err(error) => (Err(error), Vec::new()),
+    };
     let mut cycle = Cycle {
         batch_limits: batch_limits(&input),
         ..Cycle::default()
@@ -124,6 +128,7 @@ pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (
         &demand,
         planned.as_ref().ok(),
     );
+    tell_lowered(&lowered, &mut cycle.decisions);
     (state, cycle)
 }
 
@@ -269,6 +274,19 @@ fn stock(autoscaler: &Autoscaler, snapshot: &Snapshot) -> BTreeMap<String, u32> 
     let mut stock = autoscaler.catalogue.stock.clone();
     stock.extend(snapshot.stock.iter().map(|(k, v)| (k.clone(), *v)));
     stock
+}
+
+/// Adds to the decisions which minimums the plan could not keep to. The target still does: what cannot be placed waits.
+fn tell_lowered(lowered: &[Contradiction], decisions: &mut [Decision]) {
+    for lowered in lowered {
+        if let Some(decision) = decisions.get_mut(lowered.variant) {
+            let text = format!(
+                "at least {} replicas are asked for, and {} has room for {}",
+                lowered.asked, lowered.with, lowered.kept
+            );
+            decision.reasons.push(reason("minimum-exceeds-limit", text));
+        }
+    }
 }
 
 fn describe(

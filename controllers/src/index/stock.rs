@@ -9,8 +9,10 @@ use super::devices::{self, Device};
 use super::fleet::{QuotaView, StockSource, VariantView};
 use super::kinds::Kind;
 use super::node::NodeFacts;
-use super::pod::PodFacts;
 use super::{Index, Key};
+
+/// Devices in use, by node and resource.
+type Held<'a> = BTreeMap<(&'a str, &'a str), u32>;
 
 /// What variants have to do with device stock.
 pub(super) struct Claims<'a> {
@@ -42,7 +44,7 @@ impl Index {
         if unlimited {
             return BTreeMap::new();
         }
-        let held = self.held_by_others(claims);
+        let (others, own) = self.held(claims);
         let mut stock = BTreeMap::new();
         for (key, node) in with_devices() {
             for (resource, &devices) in &node.devices {
@@ -50,31 +52,31 @@ impl Index {
                     continue;
                 };
                 let entry = stock.entry(name).or_insert(0_u32);
-                if node.usable && claims.reaches(node) {
-                    let taken = held.get(&(key.name.as_str(), resource.as_str()));
-                    *entry += devices.saturating_sub(taken.copied().unwrap_or(0));
-                }
+                let place = (key.name.as_str(), resource.as_str());
+                let of = |held: &Held<'_>| held.get(&place).copied().unwrap_or(0);
+                *entry += if node.usable && claims.reaches(node) {
+                    devices.saturating_sub(of(&others))
+                } else {
+                    // No room for more, but what runs there runs: a node that is being drained, or that was not heard
+                    // of for a minute, is no reason to scale down.
+                    of(&own).min(devices)
+                };
             }
         }
         stock
     }
 
-    /// Devices that pods of others hold, by node and resource.
-    fn held_by_others<'a>(&'a self, claims: &'a Claims<'_>) -> BTreeMap<(&'a str, &'a str), u32> {
-        let mut held = BTreeMap::new();
-        for pod in self.others(claims) {
+    /// Devices that pods hold, by node and resource: those of others, and those of variants.
+    fn held<'a>(&'a self, claims: &Claims<'_>) -> (Held<'a>, Held<'a>) {
+        let (mut others, mut own) = (Held::new(), Held::new());
+        for pod in self.pods.values().filter_map(|p| p.as_ref().ok()) {
             if let (Some(node), Some((resource, devices))) = (&pod.node, &pod.devices) {
+                let ours = pod.workload.as_ref().is_some_and(|w| claims.own.contains(w));
+                let held = if ours { &mut own } else { &mut others };
                 *held.entry((node.as_str(), resource.as_str())).or_insert(0) += devices;
             }
         }
-        held
-    }
-
-    fn others<'a>(&'a self, claims: &'a Claims<'_>) -> impl Iterator<Item = &'a PodFacts> {
-        self.pods
-            .values()
-            .filter_map(|p| p.as_ref().ok())
-            .filter(|p| !p.workload.as_ref().is_some_and(|w| claims.own.contains(w)))
+        (others, own)
     }
 
     /// What quotas leave to the variants of their namespaces.

@@ -264,3 +264,29 @@ spec: {modelID: m-8b}",
     let told = first.effects.iter().any(|e| matches!(e, Effect::Event { note, .. } if note.contains("inference.optimization/acceleratorName")));
     assert!(told, "{:?}", first.effects);
 }
+
+#[test]
+fn a_minimum_without_devices_holds_nobody_else_back() {
+    let mut world = World::new(
+        "apiVersion: llmd.ai/v1alpha1
+kind: VariantAutoscaling
+metadata: {name: big, namespace: llm-d}
+spec: {modelID: meta-llama/Llama-3.1-8B-Instruct, minReplicas: 4}
+---
+apiVersion: llmd.ai/v1alpha1
+kind: VariantAutoscaling
+metadata: {name: small, namespace: llm-d}
+spec: {modelID: qwen-7b}",
+    );
+    world.deploy("big", "H100", 1);
+    world.deploy("small", "L40S", 1);
+    world.base.catalogue.stock.insert("H100".into(), 1);
+    world.rate = 12.0;
+    let last = world.live(10);
+    let fleet = world.index.fleet(&world.base);
+    let desired = |name: &str| fleet.variants.iter().find(|v| v.key.name == name).map(|v| v.desired);
+    assert!(desired("small") > Some(1), "{:?}", desired("small"));
+    assert_eq!(desired("big"), Some(4), "what the user asked for");
+    let told = last.cycle.decisions.iter().flat_map(|d| &d.reasons);
+    assert!(told.into_iter().any(|r| r.code == "minimum-exceeds-limit"));
+}

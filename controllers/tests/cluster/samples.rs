@@ -191,6 +191,13 @@ fn nodes_that_are_made_on_demand_limit_nothing() {
         "spec: {taints: [{key: team, effect: NoSchedule}]}\nstatus:\n  allocatable",
     );
     assert_eq!(index(&tainted).fleet(&base()).stock.get("H100"), Some(&0));
+    let ours = pod(
+        "llama-8b-h100",
+        "ours",
+        "spec: {nodeName: gpu-1, containers: [{name: c, resources: {limits: {nvidia.com/gpu: '2'}}}]}\nstatus: {phase: Running}",
+    );
+    let kept = index(&together(&[&tainted, &ours])).fleet(&base()).stock;
+    assert_eq!(kept.get("H100"), Some(&2), "what runs there counts");
 }
 
 #[test]
