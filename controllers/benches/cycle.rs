@@ -140,7 +140,7 @@ fn fleet(bencher: Bencher<'_, '_>, variants: usize) {
 }
 
 /// A cycle in which nothing changes, telemetry of pods left out.
-#[divan::bench(args = [1_000, 10_000], sample_count = 3)]
+#[divan::bench(args = [1_000, 10_000], sample_count = 3, sample_size = 1)]
 fn steady_cycle(bencher: Bencher<'_, '_>, variants: usize) {
     let (index, base, settings) = (index(variants), base(), Settings::default());
     let fleet = index.fleet(&base);

@@ -10,6 +10,7 @@
 pub mod effects;
 pub mod memory;
 
+mod components;
 mod conditions;
 mod events;
 mod observed;
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 use wva_models::catalogue::Catalogue;
 use wva_models::variant::Variant;
 use wva_optimizer::decision::Decision;
-use wva_optimizer::step::{Cycle, Settings, step};
+use wva_optimizer::step::{Cycle, Settings};
 
 use crate::index::fleet::{Fleet, VariantView};
 use crate::published::{Entry, Latencies, Report, ScaleTarget, VariantKey, VariantReport};
@@ -96,7 +97,12 @@ pub fn run(inputs: &Inputs<'_>, mut memory: Memory) -> Outcome {
     );
     memory.forget_what_changed(&posed.autoscaler.catalogue);
     let state = std::mem::take(&mut memory.optimizer);
-    let (state, cycle) = step(&posed.autoscaler, &posed.snapshot, state);
+    let (state, cycle) = components::decide(
+        &posed.autoscaler,
+        &posed.snapshot,
+        state,
+        &mut memory.capacities,
+    );
     memory.optimizer = state;
     conclude(inputs, posed, cycle, memory)
 }

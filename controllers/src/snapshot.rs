@@ -113,8 +113,9 @@ fn pod_target(variant: &VariantView, pod: &PodView) -> PodTarget {
 }
 
 fn class_target(class: &ServiceClass) -> ClassTarget {
-    // Objects name classes with their namespace, gateways without.
-    let short = class.name.rsplit('/').next().unwrap_or(&class.name);
+    // Our names of classes have the namespace or the model behind; gateways use the bare name.
+    let short = class.name.split('@').next().unwrap_or(&class.name);
+    let short = short.split(" for ").next().unwrap_or(short);
     ClassTarget {
         name: class.name.clone(),
         objectives: [short.to_owned()].into(),

@@ -36,7 +36,11 @@ fn server(answers: Vec<(u16, Value)>, delay: Duration) -> (Client, Asked) {
             let answer = answers.lock().expect("not poisoned").pop_front();
             let (code, body) = answer.unwrap_or((500, json!({})));
             let response = Response::builder().status(code);
-            Ok::<_, kube::Error>(response.body(Body::from(body.to_string().into_bytes())).expect("valid"))
+            Ok::<_, kube::Error>(
+                response
+                    .body(Body::from(body.to_string().into_bytes()))
+                    .expect("valid"),
+            )
         }
     });
     (Client::new(service, "default"), asked)
@@ -81,7 +85,10 @@ fn status_effect() -> Effect {
     }
 }
 
-async fn write(effect: Effect, answers: Vec<(u16, Value)>) -> (WriteOutcome, Vec<(String, String, Value)>) {
+async fn write(
+    effect: Effect,
+    answers: Vec<(u16, Value)>,
+) -> (WriteOutcome, Vec<(String, String, Value)>) {
     let (client, asked) = server(answers, Duration::ZERO);
     let outcome = Writer::new(client, leading(), "test").write(&effect).await;
     let asked = asked.lock().expect("not poisoned").clone();
@@ -95,8 +102,14 @@ async fn a_scale_is_patched_on_the_version_that_was_read() {
     assert_eq!(asked.len(), 2);
     let (method, uri, body) = &asked[1];
     assert_eq!(method, "PATCH");
-    assert!(uri.starts_with("/apis/apps/v1/namespaces/ns/deployments/d/scale"), "{uri}");
-    assert_eq!(body, &json!({"metadata": {"resourceVersion": "42"}, "spec": {"replicas": 5}}));
+    assert!(
+        uri.starts_with("/apis/apps/v1/namespaces/ns/deployments/d/scale"),
+        "{uri}"
+    );
+    assert_eq!(
+        body,
+        &json!({"metadata": {"resourceVersion": "42"}, "spec": {"replicas": 5}})
+    );
 }
 
 #[tokio::test]
@@ -109,11 +122,20 @@ async fn whoever_scaled_first_wins() {
 
 #[tokio::test]
 async fn refusals_have_names() {
-    let gone = write(scale_effect(), vec![(404, status_of(404, "NotFound"))]).await.0;
+    let gone = write(scale_effect(), vec![(404, status_of(404, "NotFound"))])
+        .await
+        .0;
     assert_eq!(gone, WriteOutcome::Gone);
-    let forbidden = write(status_effect(), vec![(403, status_of(403, "Forbidden"))]).await.0;
+    let forbidden = write(status_effect(), vec![(403, status_of(403, "Forbidden"))])
+        .await
+        .0;
     assert_eq!(forbidden, WriteOutcome::Forbidden("Forbidden it is".into()));
-    let failed = write(status_effect(), vec![(500, status_of(500, "InternalError"))]).await.0;
+    let failed = write(
+        status_effect(),
+        vec![(500, status_of(500, "InternalError"))],
+    )
+    .await
+    .0;
     assert!(matches!(failed, WriteOutcome::Failed(_)));
 }
 
@@ -124,9 +146,15 @@ async fn a_status_is_applied_under_a_manager_of_its_own() {
     assert_eq!(outcome, WriteOutcome::Done);
     let (method, uri, body) = &asked[0];
     assert_eq!(method, "PATCH");
-    assert!(uri.contains("/variantautoscalings/v/status") && uri.contains("fieldManager=wva"), "{uri}");
+    assert!(
+        uri.contains("/variantautoscalings/v/status") && uri.contains("fieldManager=wva"),
+        "{uri}"
+    );
     assert_eq!(body["status"]["reason"], "demand");
-    assert!(body.get("spec").is_none(), "nothing of the user's is touched");
+    assert!(
+        body.get("spec").is_none(),
+        "nothing of the user's is touched"
+    );
 }
 
 #[tokio::test]
@@ -138,17 +166,30 @@ async fn nothing_is_written_without_a_term() {
     // A term that ended while nobody said so.
     let long_ago = Instant::now() - wva_controllers::leader::DURATION;
     terms.send_replace(Term::renewed(long_ago));
-    assert_eq!(writer.write(&status_effect()).await, WriteOutcome::NotLeader);
+    assert_eq!(
+        writer.write(&status_effect()).await,
+        WriteOutcome::NotLeader
+    );
     assert!(asked.lock().expect("not poisoned").is_empty());
 }
 
 #[tokio::test]
 async fn a_write_may_not_outlast_the_term() {
-    let (client, asked) = server(vec![(200, scale(2)), (200, scale(5))], Duration::from_secs(60));
-    let nearly_over = Instant::now() - (wva_controllers::leader::DURATION - wva_controllers::leader::SLACK)
+    let (client, asked) = server(
+        vec![(200, scale(2)), (200, scale(5))],
+        Duration::from_secs(60),
+    );
+    let nearly_over = Instant::now()
+        - (wva_controllers::leader::DURATION - wva_controllers::leader::SLACK)
         + Duration::from_millis(200);
     let (_terms, receiver) = watch::channel(Term::renewed(nearly_over));
-    let outcome = Writer::new(client, receiver, "test").write(&scale_effect()).await;
+    let outcome = Writer::new(client, receiver, "test")
+        .write(&scale_effect())
+        .await;
     assert!(matches!(outcome, WriteOutcome::Failed(_)), "{outcome:?}");
-    assert_eq!(asked.lock().expect("not poisoned").len(), 1, "it was read and never patched");
+    assert_eq!(
+        asked.lock().expect("not poisoned").len(),
+        1,
+        "it was read and never patched"
+    );
 }

@@ -22,8 +22,8 @@ use crate::balance;
 
 use crate::decision::{Decision, Reason, RoutingShare};
 use crate::planner::{PlanInput, Planned, PlannerSettings, batch_limits, plan_within_limits};
-use crate::snapshot::Snapshot;
 use crate::problem::Contradiction;
+use crate::snapshot::Snapshot;
 use crate::stabilise::StabiliseSettings;
 use crate::state::State;
 use crate::state::headroom::HeadroomSettings;

@@ -10,6 +10,7 @@ use wva_models::catalogue::Catalogue;
 use wva_models::variant::Variant;
 use wva_optimizer::state::State;
 
+use super::components::Capacities;
 use super::effects::{WriteOutcome, Written};
 use super::observed::Counters;
 use crate::index::fleet::{Fleet, PodState};
@@ -28,6 +29,8 @@ pub struct Memory {
     arrivals: BTreeMap<String, f64>,
     /// Replicas that were ready in the last cycle, by UID; `None` before the first.
     pub ready: Option<BTreeSet<String>>,
+    /// Capacities found, by part of the fleet.
+    pub(super) capacities: Capacities,
     /// Latency counters per replica as last seen.
     pub(super) counters: Counters,
 }
@@ -151,21 +154,17 @@ impl Memory {
         self.optimizer
             .settled
             .retain(|model, _| models.contains(model));
+        self.optimizer
+            .carried
+            .retain(|model, _| models.contains(model));
         self.last_request.retain(|model, _| models.contains(model));
+        // Stream keys are `model/class`, and classes have no slash.
         let of_model = |key: &String| {
-            key.rsplit_once('/').is_some_and(|_| {
-                models.iter().any(|m| {
-                    key.strip_prefix(m.as_str())
-                        .is_some_and(|r| r.starts_with('/'))
-                })
-            })
+            key.rsplit_once('/')
+                .is_some_and(|(m, _)| models.contains(m))
         };
-        if self.optimizer.streams.len() > fleet.model_classes.values().map(Vec::len).sum() {
-            self.optimizer.streams.retain(|key, _| of_model(key));
-        }
-        if self.arrivals.len() > fleet.model_classes.values().map(Vec::len).sum() {
-            self.arrivals.retain(|key, _| of_model(key));
-        }
+        self.optimizer.streams.retain(|key, _| of_model(key));
+        self.arrivals.retain(|key, _| of_model(key));
         let ready = fleet.variants.iter().flat_map(|v| &v.pods);
         let ready = ready.filter(|p| matches!(p.state, PodState::Ready { .. }));
         self.ready = Some(ready.map(|p| p.uid.clone()).collect());

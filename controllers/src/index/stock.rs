@@ -71,7 +71,10 @@ impl Index {
         let (mut others, mut own) = (Held::new(), Held::new());
         for pod in self.pods.values().filter_map(|p| p.as_ref().ok()) {
             if let (Some(node), Some((resource, devices))) = (&pod.node, &pod.devices) {
-                let ours = pod.workload.as_ref().is_some_and(|w| claims.own.contains(w));
+                let ours = pod
+                    .workload
+                    .as_ref()
+                    .is_some_and(|w| claims.own.contains(w));
                 let held = if ours { &mut own } else { &mut others };
                 *held.entry((node.as_str(), resource.as_str())).or_insert(0) += devices;
             }

@@ -14,7 +14,7 @@ use wva_models::variant::{EngineSettings, Role, Variant};
 
 use super::architecture;
 use crate::index::Finding;
-use crate::index::fleet::{Fleet, ModelKey, Prior, VariantView};
+use crate::index::fleet::{Fleet, ModelKey, Prior, QuotaView, VariantView};
 use crate::telemetry::Gathered;
 
 pub(super) struct Made {
@@ -65,6 +65,7 @@ pub(super) fn of(fleet: &Fleet, gathered: &Gathered, known: &Catalogue) -> Made 
         let context = Context {
             kv_tokens: measured.get(name.as_str()).copied(),
             literal_cost: stated_costs.contains(key),
+            quota: quota(fleet, view),
             pinned: view.paused || (!view.in_control() && controlled.contains(key)),
         };
         if let Some(variant) = variant(view, key, &made.catalogue, &context, &mut guesses) {
@@ -86,6 +87,8 @@ struct Context {
     literal_cost: bool,
     /// Replicas stay as they are.
     pinned: bool,
+    /// Devices that the namespace's quota leaves.
+    quota: Option<u32>,
 }
 
 fn takes_part(view: &VariantView) -> Result<&ModelKey, Finding> {
@@ -172,7 +175,7 @@ fn variant(
         role: view.role,
         engine: engine(view, model, context.kv_tokens),
         min_replicas: pinned.unwrap_or(view.min),
-        max_replicas: pinned.or(view.max),
+        max_replicas: pinned.or(within(view.max, context.quota, view.devices)),
         start_up: start_up(view),
         price_per_hour_usd: None,
         law: view.prior.as_ref().map(law),
@@ -180,6 +183,23 @@ fn variant(
     variant.price_per_hour_usd = price(view, &variant, catalogue, context.literal_cost, guesses);
     make_room(view, &mut variant, catalogue, guesses);
     Some(variant)
+}
+
+/// Devices that the quota of the variant's namespace leaves to variants.
+fn quota(fleet: &Fleet, view: &VariantView) -> Option<u32> {
+    let of = |q: &&QuotaView| {
+        q.namespace == view.key.namespace && Some(&q.resource) == view.resource.as_ref()
+    };
+    fleet.quotas.iter().find(of).map(|q| q.devices)
+}
+
+/// The narrower of a bound and of what a quota has room for.
+fn within(max: Option<u32>, quota: Option<u32>, devices: u32) -> Option<u32> {
+    let room = quota.map(|q| q / devices.max(1));
+    match (max, room) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 fn start_up(view: &VariantView) -> Seconds {

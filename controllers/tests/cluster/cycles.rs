@@ -284,7 +284,13 @@ spec: {modelID: qwen-7b}",
     world.rate = 12.0;
     let last = world.live(10);
     let fleet = world.index.fleet(&world.base);
-    let desired = |name: &str| fleet.variants.iter().find(|v| v.key.name == name).map(|v| v.desired);
+    let desired = |name: &str| {
+        fleet
+            .variants
+            .iter()
+            .find(|v| v.key.name == name)
+            .map(|v| v.desired)
+    };
     assert!(desired("small") > Some(1), "{:?}", desired("small"));
     assert_eq!(desired("big"), Some(4), "what the user asked for");
     let told = last.cycle.decisions.iter().flat_map(|d| &d.reasons);

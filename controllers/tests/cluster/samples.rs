@@ -31,7 +31,7 @@ fn the_first_form_targets_the_deployment_of_its_name_and_brings_parameters() {
     assert!((prior.alpha_s - 0.02058).abs() < 1e-12 && (prior.delta_s - 0.0001).abs() < 1e-12);
     assert_eq!((v.max_batch, v.devices), (Some(4), 1));
     let model = v.model.clone().expect("a model");
-    assert_eq!(fleet.model_classes[&model], ["Premium for default/default"]);
+    assert_eq!(fleet.model_classes[&model], ["Premium for default|default"]);
     let class = &fleet.classes[0];
     let itl = class.slo().and_then(|s| s.itl).expect("a bound");
     assert_eq!(
@@ -50,7 +50,7 @@ fn the_second_form_states_accelerator_cost_and_class() {
     let model = v.model.clone().expect("a model");
     assert_eq!(
         fleet.model_classes[&model],
-        ["Premium for meta-llama/Llama-3.1-8B-Instruct"]
+        ["Premium for meta-llama|Llama-3.1-8B-Instruct"]
     );
     assert_eq!(v.path, Path::Scale);
 }

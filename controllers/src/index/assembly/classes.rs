@@ -224,7 +224,7 @@ fn class_of(key: &Key, spec: &ServiceClassSpec) -> Result<ServiceClass, String> 
         },
     };
     Ok(ServiceClass {
-        name: key.to_string(),
+        name: format!("{}@{}", key.name, key.namespace),
         priority: spec.priority,
         promise,
     })
@@ -273,7 +273,7 @@ fn mean_ms(milliseconds: f64) -> Option<Bound> {
 fn imported_class(class: &ClassImport, model: &str) -> Option<ServiceClass> {
     let objective = class.models.iter().find(|m| m.model == model)?;
     Some(ServiceClass {
-        name: format!("{} for {model}", class.name),
+        name: slashless(&format!("{} for {model}", class.name)),
         priority: class.priority,
         promise: Promise::Interactive(Slo {
             ttft: mean_ms(objective.ttft_ms),
@@ -283,6 +283,11 @@ fn imported_class(class: &ClassImport, model: &str) -> Option<ServiceClass> {
     })
 }
 
+/// Names of classes have no slash: keys of streams are taken apart at the last one.
+fn slashless(name: &str) -> String {
+    name.replace('/', "|")
+}
+
 fn inline(model: &ModelKey, slo: &InlineSlo) -> Option<ServiceClass> {
     let slo = Slo {
         ttft: slo.max_ttft.and_then(|ms| mean_ms(f64::from(ms))),
@@ -290,7 +295,7 @@ fn inline(model: &ModelKey, slo: &InlineSlo) -> Option<ServiceClass> {
         e2e: None,
     };
     (slo != Slo::default()).then(|| ServiceClass {
-        name: format!("own class of {model}"),
+        name: slashless(&format!("own class of {model}")),
         priority: 0,
         promise: Promise::Interactive(slo),
     })
