@@ -133,18 +133,16 @@ impl Controller {
         let config = match &self.kubeconfig {
             Some(path) => {
                 let read = Kubeconfig::read_from(path).map_err(|e| unreachable(&e.to_string()))?;
-                Config::from_custom_kubeconfig(read, &options)
-                    .await
-                    .map_err(|e| unreachable(&e.to_string()))
+                Config::from_custom_kubeconfig(read, &options).await
             }
-            None if self.context.is_some() => Config::from_kubeconfig(&options)
-                .await
-                .map_err(|e| unreachable(&e.to_string())),
-            None => Config::infer()
-                .await
-                .map_err(|e| unreachable(&e.to_string())),
+            None if self.context.is_some() => Config::from_kubeconfig(&options).await,
+            None => {
+                return Config::infer()
+                    .await
+                    .map_err(|e| unreachable(&e.to_string()));
+            }
         };
-        config
+        config.map_err(|e| unreachable(&e.to_string()))
     }
 }
 

@@ -207,8 +207,11 @@ fn move_entry<T>(from: &mut BTreeMap<String, T>, to: &mut BTreeMap<String, T>, k
     }
 }
 
+/// What became of a part, by its name.
+type Decided = (String, (State, Cycle));
+
 /// Decides the parts, on as many cores as there are.
-fn run(parts: BTreeMap<String, Part>) -> Vec<(String, (State, Cycle))> {
+fn run(parts: BTreeMap<String, Part>) -> Vec<Decided> {
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(parts.len());
@@ -216,7 +219,7 @@ fn run(parts: BTreeMap<String, Part>) -> Vec<(String, (State, Cycle))> {
         .into_iter()
         .map(|part| Mutex::new(Some(part)))
         .collect();
-    let done: Vec<Mutex<Option<(String, (State, Cycle))>>> =
+    let done: Vec<Mutex<Option<Decided>>> =
         parts.iter().map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
     let work = || {

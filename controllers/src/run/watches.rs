@@ -31,7 +31,10 @@ pub enum WatchState {
 
 /// How all watches are doing.
 #[derive(Debug, Clone, Default)]
-pub struct Watching(Arc<Mutex<BTreeMap<(Kind, Option<String>), WatchState>>>);
+pub struct Watching(Arc<Mutex<BTreeMap<Place, WatchState>>>);
+
+/// A kind in a namespace, or everywhere.
+type Place = (Kind, Option<String>);
 
 impl Watching {
     fn set(&self, scope: &Scope, state: WatchState) {

@@ -73,7 +73,7 @@ fn size_in(id: &str) -> Option<f64> {
             let size = digits.parse::<f64>().ok()? * unit;
             (0.01..=5000.0).contains(&size).then_some(size)
         })
-        .last()
+        .next_back()
 }
 
 #[cfg(test)]
