@@ -10,6 +10,7 @@
 //! simulator run the very same choice.
 
 pub mod choose;
+pub mod config;
 pub mod endpoint;
 pub mod filter;
 pub mod flow;
