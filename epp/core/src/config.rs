@@ -7,6 +7,7 @@
 
 mod duration;
 mod error;
+mod fields;
 mod flow;
 mod known;
 mod others;
@@ -23,11 +24,12 @@ use wva_models::catalogue::from_yaml;
 use crate::flow::FlowSettings;
 use crate::picker::Picker;
 pub use error::ConfigError;
+use fields::Fields;
 pub use known::{Standing, known_plugins};
 use plugin::{Plugin, Plugins};
 use profiles::Scheduling;
 pub use surroundings::{Engines, MetricsSource, Parser};
-use tree::{Fields, Tree};
+use tree::Tree;
 
 /// API groups and versions that are read.
 pub const API_VERSIONS: [&str; 2] = [

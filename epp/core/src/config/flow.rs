@@ -1,8 +1,9 @@
 //! The `flowControl` section.
 
 use super::ConfigError;
+use super::fields::Fields;
 use super::plugin::{Plugin, Plugins};
-use super::tree::{At, Fields};
+use super::tree::At;
 use crate::flow::{BandSettings, Fairness, FlowSettings, Ordering};
 use crate::saturation::Detector;
 

@@ -1,9 +1,9 @@
 //! Handlers, deciders, detectors, policies, parsers and sources from their parameters.
 
 use super::ConfigError;
+use super::fields::Fields;
 use super::plugin::{DeciderText, HandlerText, Plugin, StagesText};
 use super::surroundings::{Engines, MetricsSource, Parser};
-use super::tree::Fields;
 use crate::flow::{Fairness, Ordering};
 use crate::picker::Decider;
 use crate::saturation::Detector;

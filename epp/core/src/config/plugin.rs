@@ -3,9 +3,10 @@
 use wva_models::catalogue::Place;
 use wva_models::catalogue::names::nearest;
 
+use super::fields::Fields;
 use super::known::{Standing, known_plugins, standing};
 use super::surroundings::{Engines, MetricsSource, Parser};
-use super::tree::{At, Fields};
+use super::tree::At;
 use super::{ConfigError, others, scheduling};
 use crate::choose::Choose;
 use crate::filter::Filter;

@@ -3,8 +3,9 @@
 use wva_models::catalogue::Place;
 
 use super::ConfigError;
+use super::fields::Fields;
 use super::plugin::{DeciderText, HandlerText, Plugin, Plugins, StagesText};
-use super::tree::{At, Fields};
+use super::tree::At;
 use crate::picker::{Decider, Handler, Picker};
 use crate::prefix::PrefixLimits;
 use crate::profile::Profile;

@@ -1,8 +1,9 @@
 //! Filters, scorers and pickers from their parameters. Names and defaults are the upstream's.
 
 use super::ConfigError;
+use super::fields::Fields;
 use super::plugin::Plugin;
-use super::tree::{At, Fields, Tree};
+use super::tree::{At, Tree};
 use crate::choose::{By, Choose};
 use crate::endpoint::Roles;
 use crate::filter::{Filter, PrefixAffinity, Requirement, Selector};

@@ -1,8 +1,8 @@
 //! What surrounds the choice and is done by the server: parsers, scraping, discovery.
 
 use super::ConfigError;
+use super::fields::Fields;
 use super::plugin::{Plugin, Plugins};
-use super::tree::Fields;
 
 /// A way of reading request bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
