@@ -13,6 +13,7 @@ pub mod memory;
 mod components;
 mod conditions;
 mod events;
+mod margin;
 mod observed;
 mod scale;
 mod status;
@@ -76,6 +77,7 @@ struct Part<'a> {
     data_age: Option<f64>,
     trust: Option<f64>,
     price: Option<f64>,
+    margin: Option<f64>,
 }
 
 /// One cycle.
@@ -115,6 +117,11 @@ fn conclude(inputs: &Inputs<'_>, posed: Posed, cycle: Cycle, mut memory: Memory)
         .collect();
     let ages = Ages::of(inputs.gathered);
     let prices = prices(&posed.autoscaler.catalogue);
+    let margins = margin::of(
+        inputs.gathered,
+        &inputs.fleet.classes,
+        &mut memory.latencies,
+    );
     let mut observed = Observed::new(inputs.gathered, &mut memory.counters);
     let (mut entries, mut effects, mut changes) = (Vec::new(), Vec::new(), Vec::new());
     for view in &inputs.fleet.variants {
@@ -139,6 +146,10 @@ fn conclude(inputs: &Inputs<'_>, posed: Posed, cycle: Cycle, mut memory: Memory)
                 .get(&name)
                 .map(|v| v.fitted().trust),
             price: prices.get(name.as_str()).copied(),
+            margin: view
+                .model
+                .as_ref()
+                .and_then(|m| margins.get(&m.to_string()).copied()),
         };
         let guesses = posed
             .guesses
@@ -266,7 +277,7 @@ impl Part<'_> {
                     },
                     cost_per_hour: self.price.map(|p| p * f64::from(desired)),
                     reasons: decision.reasons.clone(),
-                    slo_margin: None,
+                    slo_margin: self.margin,
                     predicted: Latencies::default(),
                     observed: self.observed,
                     trust: self.trust,

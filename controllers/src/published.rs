@@ -76,7 +76,8 @@ pub struct VariantReport {
     pub cost_per_hour: Option<f64>,
     /// Why, most important first.
     pub reasons: Vec<Reason>,
-    /// 1 − predicted / bound of the tightest objective: negative when it is missed; absent without objective or prediction.
+    /// 1 − latency / bound of the model's tightest objective, as measured in the last minutes: negative when it is missed;
+    /// absent without an objective or without enough requests.
     pub slo_margin: Option<f64>,
     /// Latencies that the model expects at the planned load.
     pub predicted: Latencies,

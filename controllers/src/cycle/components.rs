@@ -219,8 +219,7 @@ fn run(parts: BTreeMap<String, Part>) -> Vec<Decided> {
         .into_iter()
         .map(|part| Mutex::new(Some(part)))
         .collect();
-    let done: Vec<Mutex<Option<Decided>>> =
-        parts.iter().map(|_| Mutex::new(None)).collect();
+    let done: Vec<Mutex<Option<Decided>>> = parts.iter().map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(i) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|i| *i < parts.len())

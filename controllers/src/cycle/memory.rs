@@ -12,6 +12,7 @@ use wva_optimizer::state::State;
 
 use super::components::Capacities;
 use super::effects::{WriteOutcome, Written};
+use super::margin::Seen;
 use super::observed::Counters;
 use crate::index::fleet::{Fleet, PodState};
 use crate::telemetry::Gathered;
@@ -31,6 +32,8 @@ pub struct Memory {
     pub ready: Option<BTreeSet<String>>,
     /// Capacities found, by part of the fleet.
     pub(super) capacities: Capacities,
+    /// Latencies per stream as seen a while ago.
+    pub(super) latencies: Seen,
     /// Latency counters per replica as last seen.
     pub(super) counters: Counters,
 }

@@ -22,6 +22,9 @@ const DRIFT_S: f64 = 300.0;
 /// Relative move of a drifting figure that is worth a write.
 const MOVED: f64 = 0.2;
 
+/// Figures below this (milliseconds, per cent) count as this when moves are judged.
+const LEAST: f64 = 10.0;
+
 pub(super) fn effect(
     part: &Part<'_>,
     missing: Option<Missing>,
@@ -101,7 +104,7 @@ fn figures(part: &Part<'_>, before: &VariantAutoscalingStatus) -> VariantAutosca
         target: Some(format!("{}/{}", view.target.kind, view.target.name)),
         mode: Some(mode.to_owned()),
         reason: Some(reason),
-        slo_margin: None,
+        slo_margin: part.margin.map(|m| format!("{:.0}%", m * 100.0)),
         cost_per_hour: desired.and_then(cost),
         current_alloc: Some(CurrentAllocation {
             accelerator: view.accelerator.clone(),
@@ -154,7 +157,8 @@ fn drifted(now: &VariantAutoscalingStatus, before: &VariantAutoscalingStatus) ->
     let moved = |a: &Option<String>, b: &Option<String>| {
         let number = |t: &Option<String>| t.as_ref()?.trim_end_matches('%').parse::<f64>().ok();
         match (number(a), number(b)) {
-            (Some(a), Some(b)) => (a - b).abs() > MOVED * a.abs().max(b.abs()),
+            // A margin of a few per cent is small whichever way it moves.
+            (Some(a), Some(b)) => (a - b).abs() > MOVED * a.abs().max(b.abs()).max(LEAST),
             (Some(_), None) => true,
             _ => false,
         }

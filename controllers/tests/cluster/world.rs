@@ -215,6 +215,8 @@ fn sample(model: &str, class: &str, total: f64, now: f64) -> StreamSample {
         arrivals: total,
         input_tokens: histogram([200.0, 500.0, 1000.0, 4000.0], 700.0),
         output_tokens: histogram([50.0, 200.0, 400.0, 1000.0], 250.0),
+        ttft: histogram([0.1, 0.5, 1.0, 1.4], 0.4),
+        tpot: histogram([0.01, 0.03, 0.05, 0.1], 0.02),
         met: total,
         ..StreamSample::default()
     }
