@@ -4,3 +4,4 @@
 mod autoscaling;
 mod external_metrics;
 mod installation;
+mod loops;
