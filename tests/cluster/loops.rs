@@ -9,6 +9,7 @@
 //! controller's windows are short.
 
 mod bed;
+mod forms;
 mod load;
 
 use std::net::SocketAddrV4;
