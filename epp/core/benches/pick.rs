@@ -1,6 +1,6 @@
 //! What a choice costs: by scorers and endpoints, and by length of prompt.
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../tests/choice/common.rs"]
 mod common;
 
 use common::{address, endpoint, model};

@@ -1,7 +1,5 @@
 //! Configurations that people have, and mistakes that people make.
 
-mod common;
-
 use proptest::prelude::*;
 use wva_epp_core::choose::{By, Choose};
 use wva_epp_core::config::{Config, ConfigError, Parser, Standing, known_plugins};
@@ -262,7 +260,7 @@ proptest! {
         let name = known_plugins()[name].0;
         let text = format!("plugins:\n- type: {name}\n  parameters: {{{key}: {value}}}\n");
         if let Ok(config) = with(&text) {
-            let (_, pool) = common::idle(3);
+            let (_, pool) = crate::common::idle(3);
             let mut state = config.picker.state(1);
             let _ = config.picker.pick(&pool, &Default::default(), &mut state, 0.0);
         }

@@ -1,10 +1,8 @@
 //! What holds of every choice, and the values of the formulas.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{address, endpoint, idle, model, picker, slots};
+use crate::common::{address, endpoint, idle, model, picker, slots};
 use proptest::prelude::*;
 use wva_epp_core::choose::{By, Choose};
 use wva_epp_core::endpoint::{CacheConfig, Metrics};

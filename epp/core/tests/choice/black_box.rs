@@ -1,8 +1,6 @@
 //! Cases whose outcome people rely on: the upstream's own black-box table, subsets, draining, disaggregation, sessions.
 
-mod common;
-
-use common::{address, endpoint, idle, picker, pods, slots};
+use crate::common::{address, endpoint, idle, picker, pods, slots};
 use wva_epp_core::choose::{By, Choose};
 use wva_epp_core::endpoint::{ROLE_LABEL, Roles};
 use wva_epp_core::filter::Filter;

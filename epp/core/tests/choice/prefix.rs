@@ -1,8 +1,6 @@
 //! The prefix index against a plain one.
 
-mod common;
-
-use common::{address, endpoint, idle, slots};
+use crate::common::{address, endpoint, idle, slots};
 use proptest::prelude::*;
 use wva_epp_core::endpoint::{CacheConfig, Metrics};
 use wva_epp_core::prefix::{PrefixIndex, PrefixLimits};
