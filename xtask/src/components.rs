@@ -65,7 +65,34 @@ pub const COMPONENTS: &[Component] = &[
     Component {
         name: "keda",
         version: "2.21.0",
-        script: include_str!("../components/keda.sh"),
+        script: concat!(
+            "MODULE=github.com/kedacore/keda/v2\n",
+            "SUM=h1:R6z2HZvstK4RLUMxroNACzBj74xGxt3kG59b5Xc+Xps=\n",
+            "FOLDER=config/crd/bases\n",
+            include_str!("../components/definitions.sh")
+        ),
+        files: &[],
+    },
+    Component {
+        name: "prometheus-operator",
+        version: "0.85.0",
+        script: concat!(
+            "MODULE=github.com/prometheus-operator/prometheus-operator\n",
+            "SUM=h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=\n",
+            "FOLDER=example/prometheus-operator-crd\n",
+            include_str!("../components/definitions.sh")
+        ),
+        files: &[],
+    },
+    Component {
+        name: "cert-manager",
+        version: "1.21.2",
+        script: concat!(
+            "MODULE=github.com/cert-manager/cert-manager\n",
+            "SUM=h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=\n",
+            "FOLDER=deploy/crds\n",
+            include_str!("../components/definitions.sh")
+        ),
         files: &[],
     },
     Component {
