@@ -8,6 +8,7 @@
 //! Every replica of the controller watches, gathers and decides; the one that holds the Lease writes. So a new leader has
 //! seen everything already, and its first cycle is as good as its hundredth.
 
+mod authority;
 mod cycles;
 mod keep;
 mod mark;
@@ -97,7 +98,9 @@ pub async fn run(
     let gatherer = Gatherer::new(&settings.telemetry)?;
     let servers = servers::Servers {
         client: client.clone(),
+        namespace: identity.namespace.clone(),
         settings: settings.clone(),
+        meters: meters.clone(),
         published,
         exported: Arc::new(exported),
         watching: watching.clone(),

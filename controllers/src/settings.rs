@@ -102,6 +102,10 @@ pub struct TlsSettings {
     /// Names that a certificate of one's own is made for.
     #[serde(default)]
     pub names: Vec<String>,
+    /// Secret in the controller's own namespace that keeps the authority of such certificates; it must exist. The
+    /// APIService is told of the authority. Absent, each process has an authority of its own that nobody is told of.
+    #[serde(default)]
+    pub authority_secret: Option<String>,
 }
 
 /// Two PEM files.

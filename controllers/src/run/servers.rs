@@ -13,14 +13,15 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::authority::Kept;
 use super::{RunError, Watching, until};
-use crate::exported::{self, Exported};
+use crate::exported::{self, Exported, Meters};
 use crate::external_metrics::gate::Gate;
 use crate::external_metrics::reviews::Reviewer;
 use crate::external_metrics::{self, trust};
 use crate::keda;
 use crate::published::Published;
-use crate::serving::authority::SelfMade;
+use crate::serving::authority::{AuthorityError, SelfMade};
 use crate::serving::certificates::{CertificateFiles, HotCertificate};
 use crate::serving::{Transport, serve};
 use crate::settings::{CertificatePaths, Settings, TlsSettings};
@@ -30,7 +31,10 @@ const CERTIFICATES: Duration = Duration::from_secs(60);
 
 pub(super) struct Servers {
     pub client: Client,
+    /// Of the controller's own objects.
+    pub namespace: String,
     pub settings: Settings,
+    pub meters: Meters,
     pub published: watch::Receiver<Arc<Published>>,
     pub exported: Arc<Exported>,
     pub watching: Watching,
@@ -69,16 +73,9 @@ impl Servers {
     ) -> Result<(), RunError> {
         let certificate = match &tls.certificate {
             Some(paths) => self.certificate(paths, tasks).await?,
-            None => {
-                let names = if tls.names.is_empty() {
-                    vec!["localhost".to_owned()]
-                } else {
-                    tls.names.clone()
-                };
-                let made = SelfMade::new(None, names, SystemTime::now());
-                made.map_err(|e| RunError::Certificate(e.to_string()))?
-                    .certificate()
-            }
+            None => self
+                .own_certificate(tls, tasks)
+                .map_err(|e| RunError::Certificate(e.to_string()))?,
         };
         let (sender, trusted) = watch::channel(None);
         self.spawn(trust::follow(self.client.clone(), sender), tasks);
@@ -87,6 +84,26 @@ impl Servers {
         let router = external_metrics::router(self.published.clone(), gate, instance);
         self.listen(tls.listen, Transport::tls(certificate), router, tasks)
             .await
+    }
+
+    /// A certificate by an authority of our own, which is shared and announced where there is a Secret to keep it in.
+    fn own_certificate(
+        &self,
+        tls: &TlsSettings,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Arc<HotCertificate>, AuthorityError> {
+        let names = if tls.names.is_empty() {
+            vec!["localhost".to_owned()]
+        } else {
+            tls.names.clone()
+        };
+        let Some(secret) = &tls.authority_secret else {
+            return Ok(SelfMade::new(None, names, SystemTime::now())?.certificate());
+        };
+        let kept = Kept::new(self.client.clone(), &self.namespace, secret, names)?;
+        let served = kept.certificate();
+        self.spawn(kept.follow(self.meters.clone()), tasks);
+        Ok(served)
     }
 
     async fn certificate(
