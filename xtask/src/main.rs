@@ -6,6 +6,7 @@
 //! machine to machine, and could not be unit-tested against bad samples as the checkers here are.
 
 mod bench;
+mod chart;
 mod components;
 mod duplicates;
 mod layers;
@@ -84,6 +85,11 @@ const WORK: &[Recipe] = &[
         name: "components",
         purpose: "install the real components that tests start, say where they are",
         run: components::run,
+    },
+    Recipe {
+        name: "chart",
+        purpose: "lint and render the Helm chart; words after it go to helm template",
+        run: chart::run,
     },
     Recipe {
         name: "bench",
