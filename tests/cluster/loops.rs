@@ -11,6 +11,7 @@
 mod bed;
 mod forms;
 mod load;
+mod zero;
 
 use std::net::SocketAddrV4;
 use std::time::Duration;

@@ -60,6 +60,11 @@ impl Load {
         }
     }
 
+    /// More of them by another profile, from now on, when all of the first have come.
+    pub fn again(&mut self, profile: &[(f64, f64)]) {
+        self.arrivals = tokio::spawn(arrive(profile.to_vec(), Arc::clone(&self.router)));
+    }
+
     /// Waits for the last answer.
     pub async fn end(mut self) -> Outcome {
         let mut outcomes = Vec::new();

@@ -1,0 +1,61 @@
+//! Down to no replica, and back when somebody asks.
+
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router as Routes;
+use axum::routing::get;
+use serde_json::json;
+use tokio::net::TcpListener;
+use wva_testbed::{Prometheus, or_skip};
+
+use super::bed::{Bed, CHEAP};
+use super::scraping;
+
+/// Where the gateway shows its metrics, on the cluster's address.
+const GATEWAY: u16 = 9190;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_model_sleeps_until_somebody_asks() {
+    let Some(bed) = Bed::start().await else {
+        return;
+    };
+    let gateway = SocketAddrV4::new(bed.cluster.host(), GATEWAY);
+    let configuration = scraping(&bed, Some(gateway));
+    let Some(prometheus) = or_skip(Prometheus::start(&configuration).await) else {
+        return;
+    };
+    bed.apply(&json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "wva-model-scale-to-zero-config", "namespace": bed.system()},
+        "data": {"default": "enable_scale_to_zero: true\nretention_period: \"8s\"\n"},
+    }))
+    .await;
+    bed.deploy(CHEAP, 1).await;
+    bed.replicas(CHEAP, "a replica", |n| n == 1).await;
+    bed.autoscale(CHEAP, 0).await;
+    let profile = [(0.0, 1.5), (20.0, 1.5), (21.0, 0.0)];
+    let timeline = bed.timeline(&profile);
+    let mut load = bed.load(&profile);
+    let router = Arc::clone(&load.router);
+    let listener = TcpListener::bind(gateway).await.unwrap();
+    let page = Routes::new().route("/metrics", get(async move || router.page()));
+    let server = tokio::spawn(axum::serve(listener, page).into_future());
+    bed.controller(&json!({
+        "prometheus": {"url": prometheus.url(), "timeout_seconds": 2},
+        "gates": {"stale_after_seconds": 6},
+    }))
+    .await;
+    bed.replicas(CHEAP, "no replica", |n| n == 0).await;
+    let asked = Instant::now();
+    load.again(&[(0.0, 1.0), (15.0, 1.0)]);
+    bed.replicas(CHEAP, "a replica again", |n| n >= 1).await;
+    let awake = asked.elapsed();
+    let outcome = load.end().await;
+    timeline.print("a model that may sleep");
+    println!("awake after {awake:.1?}; {outcome:?}\n{}", bed.decisions());
+    assert_eq!(outcome.lost, 0, "whoever woke it was served");
+    server.abort();
+}
