@@ -2,6 +2,7 @@
 //! what may be said.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use serde_json::Value;
 use wva_controllers::settings::Settings;
@@ -24,6 +25,44 @@ fn the_controller_reads_what_the_chart_writes() {
             external
         );
     }
+}
+
+/// The program takes the arguments that the pod gives it, and the file that they name.
+#[test]
+fn the_program_takes_the_arguments_of_the_pod() {
+    let file = std::env::temp_dir().join(format!("wva-chart-{}.yaml", std::process::id()));
+    for values in VALUES {
+        let Some(rendered) = Rendered::of(values) else {
+            return;
+        };
+        std::fs::write(&file, rendered.settings()).unwrap();
+        let mounts = rendered.container()["volumeMounts"].as_array().unwrap();
+        let mount = mounts.iter().find(|m| m["name"] == "settings").unwrap();
+        let mounted = format!("{}/wva.yaml", mount["mountPath"].as_str().unwrap());
+        let arguments = rendered.container()["args"].as_array().unwrap().iter();
+        let arguments: Vec<String> = arguments
+            .map(|a| {
+                a.as_str()
+                    .unwrap()
+                    .replace(&mounted, &file.display().to_string())
+            })
+            .collect();
+        assert!(
+            arguments.iter().any(|a| a.contains("wva-chart-")),
+            "{arguments:?}"
+        );
+        let output = Command::new(env!("CARGO_BIN_EXE_wva"))
+            .args(&arguments)
+            .arg("--check")
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{values}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]
