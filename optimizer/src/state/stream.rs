@@ -126,7 +126,7 @@ impl StreamState {
     }
 
     /// The shape to wake a sleeping model for: prompts as long as those that arrived, as far as they were seen, and answers
-    /// of [`PRESUMED_OUTPUT`] tokens.
+    /// of a chat service.
     ///
     /// # Errors
     /// [`ShapeError`] when the histogram's mean is no length.
