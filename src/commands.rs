@@ -4,12 +4,17 @@ mod catalogue;
 mod completions;
 mod controller;
 mod crds;
+mod doctor;
 mod emulate;
 mod explain;
+mod migrate;
+mod pause;
 pub mod plan;
 mod predict;
 mod replay;
 mod simulate;
+pub mod status;
+mod top;
 
 use clap::Subcommand;
 
@@ -26,6 +31,12 @@ pub enum Command {
     Simulate(simulate::Simulate),
     Explain(explain::Explain),
     Replay(replay::Replay),
+    Status(status::Status),
+    Top(top::Top),
+    Doctor(doctor::Doctor),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
+    Migrate(migrate::Migrate),
     Controller(controller::Controller),
     Crds(crds::Crds),
     Emulate(emulate::Emulate),
@@ -50,6 +61,12 @@ impl Command {
             Self::Simulate(verb) => verb.run(console),
             Self::Explain(verb) => verb.run(console),
             Self::Replay(verb) => verb.run(console),
+            Self::Status(verb) => verb.run(console),
+            Self::Top(verb) => verb.run(console),
+            Self::Doctor(verb) => verb.run(console),
+            Self::Pause(verb) => verb.run(console),
+            Self::Resume(verb) => verb.run(console),
+            Self::Migrate(verb) => verb.run(console),
             Self::Controller(verb) => verb.run(),
             Self::Crds(verb) => verb.run(console),
             Self::Emulate(verb) => verb.run(console),

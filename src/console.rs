@@ -59,19 +59,33 @@ impl Console {
         let mut text = match self.format {
             Format::Json => serde_json::to_string_pretty(&envelope).map_err(io::Error::other)?,
             Format::Yaml => serde_saphyr::to_string(&envelope).map_err(io::Error::other)?,
-            Format::Table | Format::Wide => {
-                let mut page = Page {
-                    wide: self.format == Format::Wide,
-                    colour: self.colour_out,
-                    text: String::new(),
-                };
-                answer.describe(&mut page);
-                page.text
-            }
+            Format::Table | Format::Wide => self.page(answer),
         };
         if !text.ends_with('\n') {
             text.push('\n');
         }
+        self.print(&text)
+    }
+
+    /// The answer for people, as it would be printed.
+    pub fn page<A: Answer>(&self, answer: &A) -> String {
+        let mut page = Page {
+            wide: self.format == Format::Wide,
+            colour: self.colour_out,
+            text: String::new(),
+        };
+        answer.describe(&mut page);
+        page.text
+    }
+
+    /// The answer as one line of JSON, for streams of answers.
+    pub fn answer_line<A: Answer>(&self, answer: &A) -> Result<(), Failure> {
+        let envelope = Envelope {
+            schema: format!("wva.{}/v1", A::VERB),
+            answer,
+        };
+        let mut text = serde_json::to_string(&envelope).map_err(io::Error::other)?;
+        text.push('\n');
         self.print(&text)
     }
 

@@ -64,6 +64,11 @@ impl Diagnostic {
         }
     }
 
+    /// What is wrong.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What to do about it.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -170,7 +175,7 @@ fn line_of(file: &str, line: usize) -> Option<String> {
 }
 
 /// Message and remedy, apart at the first `; ` that is not inside a quoted value.
-fn split_remedy(message: &str) -> (&str, Option<&str>) {
+pub fn split_remedy(message: &str) -> (&str, Option<&str>) {
     let outside = |i: usize| message[..i].matches('`').count().is_multiple_of(2);
     match message.match_indices("; ").find(|&(i, _)| outside(i)) {
         Some((i, _)) => (&message[..i], Some(&message[i + 2..])),

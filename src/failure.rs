@@ -47,6 +47,16 @@ impl Failure {
             }
         }
     }
+
+    /// What is wrong, on one line.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Output(e) => e.to_string(),
+            Self::Input(diagnostic) | Self::Unreachable(diagnostic) => {
+                diagnostic.message().to_owned()
+            }
+        }
+    }
 }
 
 impl From<Diagnostic> for Failure {

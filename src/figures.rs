@@ -41,6 +41,17 @@ pub fn seconds(value: f64) -> String {
     millis(value * 1e3)
 }
 
+/// How long ago something was, in seconds, as kubectl has it: `45s`, `12m`, `3h`, `8d`.
+pub fn age(seconds: f64) -> String {
+    match seconds {
+        s if !s.is_finite() => "-".to_owned(),
+        s if s < 120.0 => format!("{s:.0}s"),
+        s if s < 7200.0 => format!("{:.0}m", (s / 60.0).floor()),
+        s if s < 172_800.0 => format!("{:.0}h", (s / 3600.0).floor()),
+        s => format!("{:.0}d", (s / 86_400.0).floor()),
+    }
+}
+
 /// US dollars: cents below 1,000, else whole dollars.
 pub fn dollars(value: f64) -> String {
     match value {
@@ -124,6 +135,19 @@ mod tests {
             (f64::NAN, "-"),
         ] {
             assert_eq!(millis(value), text);
+        }
+    }
+
+    #[test]
+    fn ages_are_short() {
+        for (value, text) in [
+            (45.4, "45s"),
+            (125.0, "2m"),
+            (7300.0, "2h"),
+            (700_000.0, "8d"),
+            (f64::NAN, "-"),
+        ] {
+            assert_eq!(age(value), text);
         }
     }
 

@@ -4,6 +4,7 @@
 //! libraries, so that the command line, the simulator and the controller cannot disagree.
 
 mod arguments;
+mod cluster;
 mod commands;
 mod condition;
 mod console;

@@ -3,6 +3,8 @@
 //! A bundle is JSON lines. The first is the header: schema, the catalogue as YAML, the settings. Each further line is one
 //! cycle: the snapshot and what was decided. Replaying runs [`step`] over the snapshots from an empty state and compares.
 
+mod moment;
+
 use std::io::BufRead;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ use crate::decision::Decision;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::step::{Autoscaler, Cycle, Settings, step};
+
+pub use moment::{MOMENT_SCHEMA, Moment};
 
 /// Schema name of the header.
 pub const BUNDLE_SCHEMA: &str = "wva.bundle/v1";

@@ -1,10 +1,13 @@
 //! The built binary, from the outside: what it prints where, and what it exits with.
 
 mod catalogue;
+mod cluster;
+mod clusterless;
 mod completions;
 mod emulate;
 mod examples;
 mod inputs;
+mod migrate;
 mod plan;
 mod predict;
 mod simulate;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // tests
 
 mod autoscaling;
+mod commands;
 mod external_metrics;
 mod installation;
 mod loops;

@@ -10,7 +10,7 @@ use super::moment::{Cause, Moment, Wanted};
 use crate::commands::plan::answer::{Answered, Limits, Other, Priced};
 use crate::console::{Answer, Page};
 use crate::diagnostic::Diagnostic;
-use crate::figures::{dollars, seconds, short};
+use crate::figures::{age, dollars, seconds, short};
 use crate::table::{Cell, Table, Tone};
 
 /// Why the decisions of one cycle were taken.
@@ -27,6 +27,35 @@ pub struct Explained {
     prices: Vec<Priced>,
     /// Cost of the fleet that the cycle planned.
     cost_per_hour_usd: Option<f64>,
+    /// What the cluster says beside it; absent for files.
+    #[serde(flatten)]
+    live: Option<Live>,
+}
+
+/// What the cluster says of a variant beside the decision.
+#[derive(Debug, Serialize)]
+pub struct Live {
+    /// Age of the decision, seconds.
+    pub age_s: Option<f64>,
+    /// `control`, `advise`, `paused` or `held`.
+    pub mode: &'static str,
+    /// Why decisions are not carried out.
+    pub remark: Option<String>,
+    /// Conditions of the object that do not hold.
+    pub conditions: Vec<Said>,
+    /// What was told lately, the latest first.
+    pub events: Vec<Said>,
+}
+
+/// Something that the cluster says.
+#[derive(Debug, Serialize)]
+pub struct Said {
+    /// Type of a condition, or age of an event.
+    pub what: String,
+    /// Stable code.
+    pub reason: String,
+    /// In words.
+    pub message: String,
 }
 
 /// One reason.
@@ -63,6 +92,7 @@ impl Explained {
             runner_up: None,
             prices: Vec::new(),
             cost_per_hour_usd: None,
+            live: None,
         };
         if let Some(plan) = plan {
             let about = |l: &Limits| wanted.variant.is_none_or(|v| v == l.variant);
@@ -72,6 +102,14 @@ impl Explained {
             answer.prices = plan.prices;
         }
         Ok(answer)
+    }
+
+    /// The same with what the cluster says.
+    pub fn with(self, live: Live) -> Self {
+        Self {
+            live: Some(live),
+            ..self
+        }
     }
 }
 
@@ -85,7 +123,10 @@ impl Answer for Explained {
     const VERB: &'static str = "explain";
 
     fn describe(&self, page: &mut Page) {
-        page.line(format!("at {}:", seconds(self.at_s)));
+        match &self.live {
+            None => page.line(format!("at {}:", seconds(self.at_s))),
+            Some(live) => live.introduce(page),
+        }
         let mut table = Table::new(&["VARIANT", ">NOW", ">PLAN", ">TARGET", "WHY"]);
         for d in &self.decisions {
             let tone = if d.target == d.current {
@@ -117,6 +158,46 @@ impl Answer for Explained {
             ));
         }
         Priced::describe(&self.prices, page);
+        if let Some(live) = &self.live {
+            Said::table(
+                "Conditions that do not hold",
+                "CONDITION",
+                &live.conditions,
+                page,
+            );
+            Said::table("Events", "AGE", &live.events, page);
+        }
+    }
+}
+
+impl Live {
+    fn introduce(&self, page: &mut Page) {
+        let when = match self.age_s {
+            Some(ago) => format!("decided {} ago", age(ago)),
+            None => "nothing is decided yet".to_owned(),
+        };
+        page.line(format!("{when}; mode: {}", self.mode));
+        if let Some(remark) = &self.remark {
+            page.line(remark);
+        }
+    }
+}
+
+impl Said {
+    fn table(title: &str, what: &'static str, said: &[Self], page: &mut Page) {
+        if said.is_empty() {
+            return;
+        }
+        let mut table = Table::new(&[what, "REASON", "MESSAGE"]);
+        for one in said {
+            table.row([
+                one.what.as_str().into(),
+                one.reason.as_str().into(),
+                one.message.as_str().into(),
+            ]);
+        }
+        page.title(title);
+        page.table(&table);
     }
 }
 

@@ -1,8 +1,8 @@
-//! The cycle that is to be explained, found in a bundle or in a log of decisions.
+//! The cycle that is to be explained, found in a bundle, in a log of decisions, or on its own.
 
 use wva_models::catalogue::names;
 use wva_optimizer::decision::Decision;
-use wva_optimizer::replay::{BUNDLE_SCHEMA, Bundle, Recorded};
+use wva_optimizer::replay::{self, BUNDLE_SCHEMA, Bundle, MOMENT_SCHEMA, Recorded};
 use wva_optimizer::snapshot::Snapshot;
 use wva_optimizer::state::State;
 use wva_optimizer::step::{Autoscaler, step};
@@ -62,9 +62,28 @@ impl Moment {
         let first = input.text.lines().next().unwrap_or_default();
         if first.contains(BUNDLE_SCHEMA) {
             in_bundle(input, wanted)
+        } else if first.contains(MOMENT_SCHEMA) {
+            Ok(Self::document(&input.text, &input.name)?)
         } else {
             in_log(input, wanted)
         }
+    }
+}
+
+impl Moment {
+    /// The one cycle that a controller shows, with what it started from.
+    pub fn document(json: &str, origin: &str) -> Result<Self, Diagnostic> {
+        let read = replay::Moment::parse(json, origin);
+        let read = read.map_err(|e| Diagnostic::placed(&e.to_string()))?;
+        Ok(Self {
+            at: read.snapshot.at,
+            decisions: read.cycle.decisions,
+            cause: Some(Cause {
+                autoscaler: read.autoscaler,
+                snapshot: read.snapshot,
+                state: read.state,
+            }),
+        })
     }
 }
 
