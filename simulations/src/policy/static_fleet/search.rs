@@ -307,7 +307,7 @@ mod tests {
         let candidate = |(&price, &capacity): (&f64, &f64)| Candidate {
             price,
             min: 0,
-            max: 60,
+            max: 100, // above the 86 that the greatest demand takes of the smallest
             work: capacity / demand * 2.0,
         };
         let candidates: Vec<_> = prices.iter().zip(capacities).map(candidate).collect();
