@@ -337,9 +337,9 @@ mod tests {
 
     #[test]
     fn says_when_nothing_is_enough_and_when_it_was_cut_short() {
-        let none = search(&[1.0], &[1.0], 100.0, 50);
+        let none = search(&[1.0], &[1.0], 150.0, 50);
         assert!(!none.accepted);
-        assert_eq!(none.replicas, [60]);
+        assert_eq!(none.replicas, [100]);
         assert!(search(&[1.0], &[1.0], 40.0, 1).cut_short);
     }
 

@@ -66,7 +66,12 @@ async fn keda_definitions_are_accepted() {
         "--for=condition=Established",
         "crd/scaledobjects.keda.sh",
     ];
-    admin.kubectl(&wait).await.unwrap();
+    // Until the API server has looked at the definition at all, there are no conditions, which kubectl calls an error.
+    eventually("the definition of ScaledObjects", async || {
+        admin.kubectl(&wait).await.map_err(|e| e.to_string())
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
