@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use wva_models::catalogue::Catalogue;
 use wva_models::variant::Variant;
 use wva_optimizer::decision::Decision;
+use wva_optimizer::state::State;
 use wva_optimizer::step::{Cycle, Settings};
 
 use crate::index::fleet::{Fleet, VariantView};
@@ -61,6 +62,8 @@ pub struct Outcome {
     pub cycle: Cycle,
     /// The question that they answer, for the record.
     pub posed: Posed,
+    /// What the optimizer remembered when it was asked, for the record.
+    pub before: State,
     /// What to publish; the time that solving took is the caller's to add.
     pub report: Report,
     /// What to write, for the leader.
@@ -99,6 +102,7 @@ pub fn run(inputs: &Inputs<'_>, mut memory: Memory) -> Outcome {
     );
     memory.forget_what_changed(&posed.autoscaler.catalogue);
     let state = std::mem::take(&mut memory.optimizer);
+    let remembered = state.clone();
     let (state, cycle) = components::decide(
         &posed.autoscaler,
         &posed.snapshot,
@@ -106,10 +110,16 @@ pub fn run(inputs: &Inputs<'_>, mut memory: Memory) -> Outcome {
         &mut memory.capacities,
     );
     memory.optimizer = state;
-    conclude(inputs, posed, cycle, memory)
+    conclude(inputs, posed, remembered, cycle, memory)
 }
 
-fn conclude(inputs: &Inputs<'_>, posed: Posed, cycle: Cycle, mut memory: Memory) -> Outcome {
+fn conclude(
+    inputs: &Inputs<'_>,
+    posed: Posed,
+    before: State,
+    cycle: Cycle,
+    mut memory: Memory,
+) -> Outcome {
     let decisions: BTreeMap<&str, &Decision> = cycle
         .decisions
         .iter()
@@ -175,6 +185,7 @@ fn conclude(inputs: &Inputs<'_>, posed: Posed, cycle: Cycle, mut memory: Memory)
         },
         memory,
         posed,
+        before,
         cycle,
         effects,
         changes,

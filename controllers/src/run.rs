@@ -11,6 +11,7 @@
 mod authority;
 mod cycles;
 mod keep;
+mod last_cycle;
 mod mark;
 mod servers;
 mod watches;
@@ -88,6 +89,7 @@ pub async fn run(
     let watching = watches::start(&client, &settings, &identity, &index, &stopped, &mut tasks);
     let (terms_sender, terms) = watch::channel(Term::default());
     let (publisher, published) = Publisher::new();
+    let (last, last_seen) = watch::channel(None);
     let (exported, meters) = Exported::new(
         published.clone(),
         Naming {
@@ -103,6 +105,7 @@ pub async fn run(
         meters: meters.clone(),
         published,
         exported: Arc::new(exported),
+        last: last_seen,
         watching: watching.clone(),
         stopped: stopped.clone(),
     };
@@ -122,6 +125,7 @@ pub async fn run(
         index,
         gatherer,
         publisher,
+        last,
         meters,
         effects: effects_sender,
         written,

@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use wva_controllers::index::Key;
@@ -120,27 +121,32 @@ impl Top {
         mut trends: Trends,
     ) -> Result<(), Failure> {
         let (sender, mut pressed) = mpsc::channel(8);
+        // Asked for before the terminal is taken over: a signal must not leave it as it is while we draw.
+        let mut terminated = signal(SignalKind::terminate())?;
         let mut screen = Screen::open(sender)?;
         let mut ticks = self.ticks();
         let mut frame = first;
         let mut trouble = None;
         loop {
             screen.draw(&console.page(&frame), trouble.as_deref())?;
-            let again = tokio::select! {
+            tokio::select! {
                 key = pressed.recv() => match key {
-                    Some(Pressed::Again) => true,
-                    Some(Pressed::Resized) => false,
+                    Some(Pressed::Again) => {}
+                    Some(Pressed::Resized) => continue,
                     Some(Pressed::Quit) | None => return Ok(()),
                 },
-                _ = ticks.tick() => true,
-                () = terminated() => return Ok(()),
+                _ = ticks.tick() => {}
+                _ = terminated.recv() => return Ok(()),
+            }
+            let next = tokio::select! {
+                next = self.look(cluster, &mut trends) => next,
+                Some(Pressed::Quit) = pressed.recv() => return Ok(()),
+                _ = terminated.recv() => return Ok(()),
             };
-            if again {
-                // What was seen last stays in view while the cluster does not answer.
-                match self.look(cluster, &mut trends).await {
-                    Ok(next) => (frame, trouble) = (next, None),
-                    Err(failure) => trouble = Some(failure.text()),
-                }
+            // What was seen last stays in view while the cluster does not answer.
+            match next {
+                Ok(next) => (frame, trouble) = (next, None),
+                Err(failure) => trouble = Some(failure.text()),
             }
         }
     }
@@ -151,15 +157,5 @@ impl Top {
         let mut ticks = tokio::time::interval_at(start, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
-    }
-}
-
-/// Done on SIGTERM, which must not leave the terminal as it is while we draw.
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => drop(signal.recv().await),
-        // Without the handler the keys are left.
-        Err(_) => std::future::pending().await,
     }
 }

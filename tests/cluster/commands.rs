@@ -1,6 +1,6 @@
 //! The verbs of a cluster against a real API server: what they read, what they write, what they exit with.
 
-mod fixtures;
+pub mod fixtures;
 
 use std::process::Command;
 

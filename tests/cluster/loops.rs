@@ -8,6 +8,7 @@
 //! Servers run as fast as real ones do, so that what the controller believes of them is true; only start-up times and the
 //! controller's windows are short.
 
+mod asked;
 mod bed;
 mod forms;
 mod load;

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
+use wva_optimizer::replay::Moment;
 
 use super::keep::Keeper;
+use super::last_cycle::LastCycle;
 use super::watches::{Watching, lock};
 use crate::cycle::effects::{Effect, Written};
 use crate::cycle::memory::Memory;
@@ -25,6 +27,7 @@ pub(super) struct Cycles {
     pub index: Arc<Mutex<Index>>,
     pub gatherer: Gatherer,
     pub publisher: Publisher,
+    pub last: watch::Sender<LastCycle>,
     pub meters: Meters,
     pub effects: mpsc::Sender<Effect>,
     pub written: mpsc::Receiver<Written>,
@@ -117,6 +120,12 @@ impl Cycles {
             "decided"
         );
         self.publisher.publish(report);
+        self.last.send_replace(Some(Arc::new(Moment {
+            autoscaler: outcome.posed.autoscaler,
+            state: outcome.before,
+            snapshot: outcome.posed.snapshot,
+            cycle: outcome.cycle,
+        })));
         self.memory = outcome.memory;
         if !leads {
             return;

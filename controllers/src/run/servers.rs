@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::authority::Kept;
+use super::last_cycle::{self, LastCycle};
 use super::{RunError, Watching, until};
 use crate::exported::{self, Exported, Meters};
 use crate::external_metrics::gate::Gate;
@@ -37,6 +38,7 @@ pub(super) struct Servers {
     pub meters: Meters,
     pub published: watch::Receiver<Arc<Published>>,
     pub exported: Arc<Exported>,
+    pub last: watch::Receiver<LastCycle>,
     pub watching: Watching,
     pub stopped: watch::Receiver<bool>,
 }
@@ -49,7 +51,8 @@ impl Servers {
             .route("/livez", get(|| async { "ok" }))
             .route("/readyz", get(ready))
             .with_state(self.watching.clone())
-            .merge(exported::router(Arc::clone(&self.exported)));
+            .merge(exported::router(Arc::clone(&self.exported)))
+            .merge(last_cycle::router(self.last.clone()));
         self.listen(self.settings.serve.http, Transport::Plain, health, tasks)
             .await?;
         if let Some(tls) = &self.settings.serve.external_metrics {

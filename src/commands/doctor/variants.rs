@@ -60,7 +60,9 @@ pub fn judge(evidence: &Evidence, exam: &mut Examination) {
         }
         target(view, exam);
         ownership(view, exam);
-        understood(view, exam);
+        if view.found {
+            understood(view, exam);
+        }
         conditions(evidence, view, exam);
         pods(evidence, view, exam);
     }

@@ -1,0 +1,62 @@
+//! The verbs of a cluster while a real controller decides about real load.
+
+use serde_json::Value;
+use wva_testbed::eventually;
+
+use super::bed::{Bed, CHEAP};
+use super::pods;
+use crate::commands::fixtures::wva;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_told_what_the_controller_does_and_why() {
+    let Some(bed) = Bed::start().await else {
+        return;
+    };
+    bed.deploy(CHEAP, 1).await;
+    bed.replicas(CHEAP, "a replica", |n| n == 1).await;
+    bed.autoscale(CHEAP, 1).await;
+    bed.controller(&pods()).await;
+    let load = bed.load(&[(0.0, 2.0), (20.0, 2.0)]);
+    let url = format!("http://{}:7080", bed.cluster.host());
+    let asked = async |verb: &[&str]| {
+        let place = ["-n", &bed.namespace, "--controller", &url, "-o", "json"];
+        wva(bed.cluster.admin(), &[verb, &place].concat()).await
+    };
+    let status = eventually("a decision that is explained by load", async || {
+        let ran = asked(&["status"]).await;
+        let answer: Value = serde_json::from_str(&ran.out).map_err(|_| ran.err.clone())?;
+        let variant = answer["variants"][0].clone();
+        let known = variant["ttft"]["observed_ms"].is_number() && variant["reasons"][0].is_string();
+        if known {
+            Ok(variant)
+        } else {
+            Err(variant.to_string())
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(
+        (&status["source"], &status["mode"]),
+        (&"metrics".into(), &"control".into())
+    );
+    assert_eq!(status["accelerator"], "L40S");
+
+    let explained = asked(&["explain", CHEAP.name]).await.json(0);
+    assert!(explained["age_s"].as_f64().unwrap() < 60.0, "{explained:#}");
+    let demand = explained["why"].as_array().unwrap().iter();
+    assert!(
+        demand
+            .clone()
+            .any(|w| w["text"].as_str().unwrap().contains("rps")),
+        "{explained:#}"
+    );
+    assert_eq!(explained["binding"][0]["class"], "chat", "{explained:#}");
+
+    let examined = asked(&["doctor"]).await;
+    let answer: Value = serde_json::from_str(&examined.out).expect("JSON");
+    let findings = answer["findings"].as_array().unwrap().iter();
+    let errors: Vec<&Value> = findings.filter(|f| f["severity"] == "error").collect();
+    assert!(errors.is_empty(), "{errors:#?}\n{}", bed.decisions());
+    assert_eq!(examined.code, Some(0));
+    load.end().await;
+}
