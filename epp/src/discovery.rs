@@ -1,0 +1,1 @@
+//! Where the endpoints come from: the pods of an `InferencePool`, a label selector, or a file.

@@ -1,0 +1,13 @@
+//! The Endpoint Picker as a server: what Envoy asks for every request, and what keeps the answer true.
+//!
+//! ```text
+//!  discovery (pods, pools, objectives) ─┐
+//!  scrape (the servers' own metrics) ───┼─► store ──► ext-proc server, gateway
+//!  fits, shares, drain marks ───────────┘
+//! ```
+//! The choice itself is `wva-epp-core`'s; here are the sockets around it.
+
+pub mod discovery;
+pub mod scrape;
+pub mod server;
+pub mod store;

@@ -1,0 +1,1 @@
+//! The model servers' own metrics, read evenly spread over the interval.

@@ -1,0 +1,1 @@
+//! Envoy's external processor: one stream for each HTTP request.

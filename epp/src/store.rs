@@ -1,0 +1,1 @@
+//! What all requests read and few write: endpoints, requests in flight, prefixes, objectives.
