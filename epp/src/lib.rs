@@ -7,7 +7,9 @@
 //! ```
 //! The choice itself is `wva-epp-core`'s; here are the sockets around it.
 
+pub mod clock;
 pub mod discovery;
+pub mod objectives;
 pub mod scrape;
 pub mod server;
 pub mod store;
