@@ -7,6 +7,7 @@
 //! ```
 //! The choice itself is `wva-epp-core`'s; here are the sockets around it.
 
+pub mod api;
 pub mod clock;
 pub mod discovery;
 pub mod objectives;
