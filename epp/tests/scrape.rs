@@ -1,4 +1,5 @@
 //! Scraping servers as they really are: well, slow, endless, absurd, gone and back.
+#![allow(clippy::unwrap_used)] // tests
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -60,12 +60,13 @@ async fn follow_one(
     group: &str,
     tell: impl Fn(Option<Membership>),
 ) {
-    let (version, read): (_, fn(&DynamicObject) -> Result<Membership, String>) =
-        if group == POOL_GROUP {
-            ("v1", Membership::of_pool)
-        } else {
-            ("v1alpha2", Membership::of_legacy_pool)
-        };
+    let current = group == POOL_GROUP;
+    let version = if current { "v1" } else { "v1alpha2" };
+    let read = if current {
+        Membership::of_pool
+    } else {
+        Membership::of_legacy_pool
+    };
     let resource = resource(group, version, "InferencePool", "inferencepools");
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
