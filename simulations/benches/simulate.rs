@@ -2,11 +2,13 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use wva_epp_core::router::Router as Ready;
 use wva_models::catalogue::Catalogue;
 use wva_models::iteration::{EngineLimits, IterationLaw, ReplicaModel};
 use wva_models::latency::Arrivals;
 use wva_models::shape::RequestShape;
 use wva_optimizer::snapshot::Snapshot;
+use wva_simulations::fleet::Router;
 use wva_simulations::policy::{Intent, Policy};
 use wva_simulations::request::{Request, RequestSource, Stream};
 use wva_simulations::run::{Options, Setup, run};
@@ -99,6 +101,22 @@ impl Policy for Keep {
 /// A fleet of this many replicas at 15 requests/s each.
 #[divan::bench(args = [1, 10, 100, 300], sample_count = 5)]
 fn fleet(bencher: Bencher, replicas: u32) {
+    routed(bencher, Router::LeastLoad, replicas);
+}
+
+/// The same with the Endpoint Picker's own choice.
+#[divan::bench(args = [1, 10, 100], sample_count = 5)]
+fn fleet_prefix(bencher: Bencher, replicas: u32) {
+    routed(bencher, Router::Picker(Ready::Prefix), replicas);
+}
+
+/// The same with the Endpoint Picker's own choice.
+#[divan::bench(args = [1, 10, 100], sample_count = 5)]
+fn fleet_slo(bencher: Bencher, replicas: u32) {
+    routed(bencher, Router::Picker(Ready::Slo), replicas);
+}
+
+fn routed(bencher: Bencher, router: Router, replicas: u32) {
     let catalogue = Catalogue::parse(CATALOGUE, "bench").expect("a valid catalogue");
     let source = Chat {
         streams: vec![Stream {
@@ -119,7 +137,10 @@ fn fleet(bencher: Bencher, replicas: u32) {
         start_up_cv: 0.0,
         faults: Vec::new(),
         seed: 1,
-        options: Options::default(),
+        options: Options {
+            router,
+            ..Options::default()
+        },
     };
     bencher
         .counter(ItemsCount::new(200_000u32))

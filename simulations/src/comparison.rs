@@ -130,7 +130,10 @@ impl<'a> Comparison<'a> {
             start_up_cv: scenario.fleet.start_up_cv,
             faults: scenario.faults.clone(),
             seed: scenario.seed,
-            options: Options::default(),
+            options: Options {
+                router: scenario.router,
+                ..Options::default()
+            },
         }
     }
 

@@ -20,6 +20,7 @@
 //! the prompt is done rather than when it has travelled: transfers take milliseconds.
 
 mod batch;
+mod endpoints;
 mod gateway;
 mod meter;
 mod pod;
@@ -35,9 +36,10 @@ use rand::rngs::Xoshiro256PlusPlus;
 use wva_models::catalogue::Catalogue;
 use wva_models::variant::Role;
 
-pub use self::router::Router;
+pub use self::router::{Router, UnknownRouter};
 pub(crate) use self::scrape::Scraped;
 
+use self::endpoints::Endpoints;
 use self::gateway::ModelState;
 use self::pod::Pod;
 pub(crate) use self::pod::VariantState;
@@ -68,6 +70,8 @@ pub(crate) enum Event {
     Close,
     /// Metrics are scraped.
     Scrape,
+    /// The Endpoint Picker scrapes its endpoints.
+    Probe,
     /// The policy's cycle.
     Decide,
     /// The HorizontalPodAutoscalers sync.
@@ -82,7 +86,7 @@ impl Event {
         match self {
             Self::Wake(_) | Self::Ready(_) | Self::Transferred(_) => 0,
             Self::HoldLimit(_) | Self::StockChange => 1,
-            Self::Scrape => 2,
+            Self::Scrape | Self::Probe => 2,
             Self::Decide => 3,
             Self::Sync => 4,
             Self::Sample => 5,
@@ -110,7 +114,8 @@ pub(crate) struct Fleet<'a> {
     /// Replicas that hold devices, over all variants, and the most there were.
     pub(crate) holding: (u32, u32),
     start_up: Xoshiro256PlusPlus,
-    routing: Xoshiro256PlusPlus,
+    /// The Endpoint Picker, where it routes.
+    endpoints: Option<Box<Endpoints>>,
 }
 
 impl<'a> Fleet<'a> {
@@ -145,6 +150,18 @@ impl<'a> Fleet<'a> {
             })
             .collect();
         let states = stream::states(streams, &classes, &levels, &variants, model_of);
+        let endpoints = match setup.options.router {
+            Router::LeastLoad => None,
+            Router::Picker(router) => {
+                let seed = setup.seed ^ 0x726f_7574_6572;
+                Some(Box::new(Endpoints::new(
+                    router,
+                    names.len(),
+                    &variants,
+                    seed,
+                )))
+            }
+        };
         let mut fleet = Self {
             setup,
             now: Time::ZERO,
@@ -163,7 +180,7 @@ impl<'a> Fleet<'a> {
             arrivals: 0,
             holding: (0, 0),
             start_up: Xoshiro256PlusPlus::seed_from_u64(setup.seed ^ 0x0073_7461_7274),
-            routing: Xoshiro256PlusPlus::seed_from_u64(setup.seed ^ 0x726f_7574_6572),
+            endpoints,
         };
         fleet.populate();
         Ok(fleet)

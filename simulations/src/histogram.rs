@@ -252,6 +252,12 @@ impl Buckets {
         self.sum += value;
     }
 
+    /// Number of values, and their sum.
+    #[must_use]
+    pub fn total(&self) -> (u64, f64) {
+        (self.counts.iter().sum(), self.sum)
+    }
+
     /// As a scrape shows it: cumulative counts.
     #[must_use]
     pub fn scrape(&self) -> Histogram {

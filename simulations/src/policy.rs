@@ -78,6 +78,12 @@ pub trait Policy {
         let _ = world;
     }
 
+    /// What it has learned of a variant's replicas by now, for a router that predicts; `None`: the prior stays.
+    fn learned(&self, variant: &str) -> Option<ReplicaModel> {
+        let _ = variant;
+        None
+    }
+
     /// One cycle, at `snapshot.at`.
     fn decide(&mut self, snapshot: &Snapshot) -> Intent;
 }

@@ -69,6 +69,9 @@ pub struct ClassResult {
     pub failed: u64,
     /// Requests that were shed.
     pub shed: u64,
+    /// Share of the input tokens of scheduled requests that was found in a prefix cache; absent where none was scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_hit: Option<f64>,
     /// Arrival to first token; absent when no request got one.
     pub ttft_ms: Option<LatencySummary>,
     /// Mean gap between the output tokens of a request, each request counting once; absent without such a request.

@@ -20,6 +20,7 @@ use wva_models::catalogue::{Catalogue, Place, from_yaml};
 use wva_models::iteration::ReplicaModel;
 
 use crate::fault::Fault;
+use crate::fleet::Router;
 use crate::workload::Workload;
 use crate::workload::statistics::StreamDemand;
 use crate::workload::traffic_file::OnBadLine;
@@ -50,6 +51,8 @@ pub struct Scenario {
     pub workload: Workload,
     /// How the fleet starts and is watched.
     pub fleet: Fleet,
+    /// How the gateway picks among ready replicas.
+    pub router: Router,
     /// How far the true laws may be from the catalogue's, as a fraction; see [`Scenario::truth`].
     pub off_by: f64,
     /// Policies to compare, at least one.
@@ -74,6 +77,8 @@ pub struct Overrides<'a> {
     pub rate_scale: Option<f64>,
     /// Seed instead of the scenario's.
     pub seed: Option<u64>,
+    /// Name of the router instead of the scenario's.
+    pub router: Option<&'a str>,
     /// Names of policies instead of the scenario's; those that the scenario lists keep their settings.
     pub policies: &'a [String],
     /// What to do about bad lines in traffic files.

@@ -87,6 +87,19 @@ impl Sequence {
         }
     }
 
+    /// Input tokens that a gateway expects a replica to compute, of what it can know of cache hits: the usual fraction, but
+    /// not which blocks a replica still has.
+    #[must_use]
+    pub const fn to_compute(&self) -> u32 {
+        if self.blocks.is_some() || self.fixed_hit == 0 {
+            self.input
+        } else if self.fixed_hit < self.input {
+            self.input - self.fixed_hit
+        } else {
+            1
+        }
+    }
+
     /// Gives it the hashes of its prefix blocks; only those of full blocks are kept, as only full blocks are cached.
     pub fn set_blocks(&mut self, hashes: Option<Box<[u64]>>) {
         let full = (self.input / BLOCK_TOKENS) as usize;

@@ -5,6 +5,7 @@ use std::io::{BufRead, Error};
 use proptest::prelude::*;
 use rstest::rstest;
 use wva_simulations::fault::Fault;
+use wva_simulations::fleet::Router;
 use wva_simulations::policy::hpa_queue::HpaQueueSettings;
 use wva_simulations::request::RequestSource;
 use wva_simulations::scenario::{Overrides, PolicyChoice, PolicySettings, Scenario, ScenarioError};
@@ -62,6 +63,7 @@ fn reads_what_is_written_and_fills_in_the_rest() {
         (15.0, 0.1)
     );
     assert_eq!(scenario.fleet.initial, None);
+    assert_eq!(scenario.router, Router::LeastLoad);
     let names: Vec<_> = scenario.policies.iter().map(PolicyChoice::name).collect();
     assert_eq!(names, ["wva", "static", "hpa-queue", "keda-slo"]);
     let demand = scenario.demand(120.0);
@@ -355,11 +357,36 @@ fn says_what_is_wrong(#[case] from: &str, #[case] to: &str, #[case] message: &st
     "from_minute must be at least 0"
 )]
 #[case("faults: [{fire: {}}]", "fire")]
+#[case(
+    "router: least-lode",
+    "unknown router `least-lode`; did you mean `least-load`?"
+)]
 fn says_what_is_wrong_beside(#[case] line: &str, #[case] message: &str) {
     let error = parse(&format!("{CHAT}{line}\n"), Overrides::default()).expect_err(line);
     let text = error.to_string();
     assert!(text.contains(message), "{text}");
     assert!(text.contains("my/chat.yaml:12:"), "{text}");
+}
+
+#[test]
+fn the_command_line_names_another_router() {
+    let written = format!("{CHAT}router: prefix\n");
+    let router = |name| {
+        let overrides = Overrides {
+            router: name,
+            ..Overrides::default()
+        };
+        parse(&written, overrides).map(|s| s.router.name())
+    };
+    assert_eq!(router(None), Ok("prefix"));
+    for known in Router::ALL {
+        assert_eq!(router(Some(known.name())), Ok(known.name()));
+    }
+    let error = router(Some("slow")).expect_err("unknown").to_string();
+    assert!(
+        error.contains("--router: unknown router `slow`; did you mean `slo`?"),
+        "{error}"
+    );
 }
 
 #[test]

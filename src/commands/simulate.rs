@@ -28,12 +28,16 @@ use recorder::Recorder;
   wva simulate examples/chat.yaml --trace prod.csv          your own trace instead of the scenario's traffic
   wva simulate examples/chat.yaml --policy wva,hpa-queue -o json
   wva simulate examples/day.yaml --rate-scale 3 -o wide     three times the traffic; per class and variant
+  wva simulate examples/chat.yaml --router slo              requests go where the Endpoint Picker would send them
   wva simulate examples/chat.yaml --fail-if 'attainment<99% or cost>static+5%'
   wva simulate examples/chat.yaml --policy wva --record run.jsonl && wva replay run.jsonl
 
 Conditions of --fail-if speak of the policy `wva` (or the first, where it does not run) unless they name another:
   cost, gpu_hours, attainment, requests, missed, failed, shed, mean_replicas, max_replicas, scaling_events,
   p50_ttft .. p99_e2e and mean_itl in ms, s or min (the worst interactive class, or `p99_ttft[chat]`), hpa-queue.cost, static+5%.
+
+Routers of --router and of the scenario's key `router`: least-load (default: prompt work outstanding, then requests), and as the
+Endpoint Picker does it, from scraped gauges, its own counts and the laws learned: random, least-queue, prefix, slo.
 
 Traces are told apart by content: Azure, BurstGPT and similar CSV, Mooncake JSON lines, rate files `t_s,rate_rps`.
 Exit code 1 when the condition of --fail-if holds.")]
@@ -55,6 +59,9 @@ pub struct Simulate {
     /// Policies to run instead of the scenario's, such as `wva,static,hpa-queue`
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     policy: Vec<String>,
+    /// How the gateway picks a replica, instead of the scenario's way
+    #[arg(long, value_name = "NAME")]
+    router: Option<String>,
     /// What to do about lines of traffic files that cannot be used
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     on_bad_line: BadLines,
@@ -136,6 +143,7 @@ impl Simulate {
             class: self.class.as_deref(),
             rate_scale: self.rate_scale,
             seed: self.seed,
+            router: self.router.as_deref(),
             policies: &self.policy,
             on_bad_line: match self.on_bad_line {
                 BadLines::Fail => OnBadLine::Fail,

@@ -103,6 +103,50 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
 }
 
 #[test]
+fn a_router_of_the_endpoint_picker_takes_the_place_of_the_default() {
+    let folder = folder();
+    let fleet = "fleet: {initial: {llama-3.1-8b-h100: 3}}\n";
+    folder.write("s.yaml", &format!("{}{fleet}", scenario()));
+    let run = |arguments: &[&str]| {
+        let common = ["simulate", "s.yaml", "--policy", "hpa-queue", "-o", "json"];
+        folder.wva(&[&common[..], arguments].concat())
+    };
+    let default = run(&[]).json("wva.simulate/v1");
+    assert_eq!(default["router"], "least-load");
+    let named = run(&["--router", "least-load"]).json("wva.simulate/v1");
+    assert_eq!(default, named);
+    for router in ["random", "least-queue", "prefix", "slo"] {
+        let first = run(&["--router", router]);
+        assert_eq!(first.out, run(&["--router", router]).out, "{router}");
+        let json = first.json("wva.simulate/v1");
+        assert_eq!(json["router"], router);
+        assert_eq!(
+            json["policies"][0]["requests"],
+            default["policies"][0]["requests"]
+        );
+        assert_ne!(json["policies"], default["policies"], "{router}");
+    }
+    folder.write("slo.yaml", &format!("{}{fleet}router: slo\n", scenario()));
+    let json = folder
+        .wva(&[
+            "simulate",
+            "slo.yaml",
+            "--policy",
+            "hpa-queue",
+            "-o",
+            "json",
+        ])
+        .json("wva.simulate/v1");
+    assert_eq!(json["router"], "slo");
+    let refused = run(&["--router", "least-lode"]);
+    assert!(
+        refused.err.contains("did you mean `least-load`?"),
+        "{}",
+        refused.err
+    );
+}
+
+#[test]
 fn prints_a_table_and_writes_the_report() {
     let folder = folder();
     let ran = folder.wva(&["simulate", "s.yaml", "--policy", "wva,static"]);

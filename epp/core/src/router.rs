@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::choose::{By, Choose};
+use crate::endpoint::Roles;
 use crate::filter::Filter;
-use crate::picker::Picker;
+use crate::picker::{Decider, Handler, Picker};
 use crate::prefix::PrefixLimits;
 use crate::profile::Profile;
 use crate::saturation::Detector;
@@ -86,6 +87,29 @@ impl Router {
             },
             prefix: PrefixLimits::default(),
             ..Picker::default()
+        }
+    }
+}
+
+impl Router {
+    /// The picker for prompts that are computed on prefill servers and continued on decode servers: this way of choosing,
+    /// once among each.
+    #[must_use]
+    pub fn disaggregated(self) -> Picker {
+        let picker = self.picker();
+        let stage = |roles: Roles| {
+            let mut profile = picker.profiles[0].clone();
+            profile.filters.insert(0, Filter::Roles(roles));
+            profile
+        };
+        Picker {
+            profiles: vec![stage(Roles::DECODE), stage(Roles::PREFILL)],
+            handler: Handler::Disaggregated {
+                decode: 0,
+                prefill: Some((1, Decider::Always)),
+                encode: None,
+            },
+            ..picker
         }
     }
 }

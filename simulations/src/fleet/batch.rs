@@ -104,6 +104,9 @@ impl Fleet<'_> {
         if let Some(Reverse((due, _, _))) = self.models[model].batch.pop() {
             self.streams[self.sequences[id].stream as usize].owe(due, -1);
         }
+        if let Some(endpoints) = &mut self.endpoints {
+            endpoints.note((id, &self.sequences[id]), pod, decoder, self.now);
+        }
         self.send(id, pod, decoder);
     }
 

@@ -7,7 +7,9 @@ use std::collections::{BinaryHeap, VecDeque};
 use wva_models::variant::Role;
 use wva_optimizer::decision::RoutingShare;
 
+use super::endpoints::Wanted;
 use super::pod::VariantState;
+use super::router::least_load;
 use super::{Event, Fleet};
 use crate::request::Request;
 use crate::sequence::{Sequence, SequenceId};
@@ -268,14 +270,22 @@ impl Fleet<'_> {
         let sequence = &self.sequences[id];
         let size = (sequence.input, sequence.output);
         let stream = &mut self.streams[sequence.stream as usize];
-        let (router, variants) = (self.setup.options.router, &self.variants);
+        let variants = &self.variants;
+        let wanted = Wanted {
+            model: stream.model,
+            priority: stream.priority,
+            targets: stream.targets(sequence.input),
+        };
         // Shares whose variants have nothing ready yet do not hold requests up while others could serve them.
         let route = match stream.shares.turn(variants, size) {
             Some(route) => route,
             None => stream.default.turn(variants, size)?,
         };
-        let mut pick = |pool: &[u32]| {
-            let (variant, place) = router.pick(variants, pool, size, &mut self.routing)?;
+        if let Some(endpoints) = &mut self.endpoints {
+            return endpoints.pick((id, sequence), wanted, route, variants, self.now);
+        }
+        let pick = |pool: &[u32]| {
+            let (variant, place) = least_load(variants, pool, size)?;
             Some(variants[variant].ready[place])
         };
         match route {

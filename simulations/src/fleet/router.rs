@@ -1,7 +1,9 @@
 //! Which of the ready replicas gets a request.
 
-use rand::RngExt;
-use rand::rngs::Xoshiro256PlusPlus;
+use std::fmt;
+use std::str::FromStr;
+
+use wva_epp_core::router::Router as Ready;
 
 use super::pod::VariantState;
 
@@ -14,69 +16,74 @@ pub enum Router {
     /// pass. Leaving out the prompt's own time sends long prompts to idle small devices.
     #[default]
     LeastLoad,
-    /// The replica with the fewest requests that have not ended.
-    LeastRequests,
-    /// Any replica, all alike.
-    Random,
+    /// As the Endpoint Picker does it, by one of its ready-made pickers; see [`super::endpoints`] for what it knows.
+    Picker(Ready),
 }
 
 impl Router {
-    /// The chosen replica's (variant, place in its ready list) among those of `pool` that can hold the request; `None`
-    /// when there is none.
-    pub(super) fn pick(
-        self,
-        variants: &[VariantState],
-        pool: &[u32],
-        (input, output): (u32, u32),
-        random: &mut Xoshiro256PlusPlus,
-    ) -> Option<(usize, usize)> {
-        let fitting = pool
-            .iter()
-            .map(|&v| (v as usize, &variants[v as usize]))
-            .filter(|(_, v)| v.can_hold(input, output));
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::LeastLoad,
+        Self::Picker(Ready::Random),
+        Self::Picker(Ready::LeastQueue),
+        Self::Picker(Ready::Prefix),
+        Self::Picker(Ready::Slo),
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::LeastLoad => {
-                let key = |v: &VariantState, place: usize| {
-                    let load = v.loads[place];
-                    (
-                        (load.prefill as f64 + f64::from(input)) * v.speed.0,
-                        f64::from(load.requests) * v.speed.1,
-                    )
-                };
-                least(fitting, key)
-            }
-            Self::LeastRequests => least(fitting, |v, place| {
-                (f64::from(v.loads[place].requests), 0.0)
-            }),
-            Self::Random => {
-                let fitting: Vec<_> = fitting.collect();
-                let count: usize = fitting.iter().map(|(_, v)| v.ready.len()).sum();
-                let mut place = (count > 0).then(|| random.random_range(0..count))?;
-                for (i, v) in fitting {
-                    match place.checked_sub(v.ready.len()) {
-                        Some(rest) => place = rest,
-                        None => return Some((i, place)),
-                    }
-                }
-                None
-            }
+            Self::LeastLoad => "least-load",
+            Self::Picker(ready) => ready.name(),
         }
     }
 }
 
-/// The (variant, place) of the least key; the first of equals.
-fn least<'v>(
-    variants: impl Iterator<Item = (usize, &'v VariantState)>,
-    key: impl Fn(&VariantState, usize) -> (f64, f64),
+impl fmt::Display for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that is none of [`Router::ALL`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no router is called `{0}`: choose least-load, random, least-queue, prefix or slo")]
+pub struct UnknownRouter(pub String);
+
+impl FromStr for Router {
+    type Err = UnknownRouter;
+
+    fn from_str(name: &str) -> Result<Self, UnknownRouter> {
+        let mut routers = Self::ALL.into_iter();
+        routers
+            .find(|r| r.name() == name)
+            .ok_or_else(|| UnknownRouter(name.to_owned()))
+    }
+}
+
+/// The least loaded replica's (variant, place in its ready list) among those of `pool` that can hold the request; the
+/// first of equals; `None` when there is none.
+pub(super) fn least_load(
+    variants: &[VariantState],
+    pool: &[u32],
+    (input, output): (u32, u32),
 ) -> Option<(usize, usize)> {
     let mut best = None;
-    let mut best_key = (f64::INFINITY, f64::INFINITY);
-    for (i, v) in variants {
-        for place in 0..v.loads.len() {
-            let k = key(v, place);
-            if k < best_key {
-                best_key = k;
-                best = Some((i, place));
+    let mut least = (f64::INFINITY, f64::INFINITY);
+    for &i in pool {
+        let v = &variants[i as usize];
+        if !v.can_hold(input, output) {
+            continue;
+        }
+        for (place, load) in v.loads.iter().enumerate() {
+            let key = (
+                (load.prefill as f64 + f64::from(input)) * v.speed.0,
+                f64::from(load.requests) * v.speed.1,
+            );
+            if key < least {
+                least = key;
+                best = Some((i as usize, place));
             }
         }
     }

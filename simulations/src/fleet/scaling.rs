@@ -2,6 +2,7 @@
 
 use rand_distr::{Distribution, Gamma};
 
+use super::endpoints::gauges;
 use super::pod::{Load, Pod, PodState};
 use super::{Event, Fleet};
 use crate::replica::Replica;
@@ -167,6 +168,10 @@ impl Fleet<'_> {
         v.ready.push(pod);
         v.loads.push(Load::default());
         v.serving.change(1, self.now, self.end);
+        if let Some(endpoints) = &mut self.endpoints {
+            let metrics = gauges(&p.engine, v.capacity as f64, self.now);
+            endpoints.join(pod, p.variant, v, metrics);
+        }
     }
 
     fn gone(&mut self, pod: u32) {
@@ -201,6 +206,9 @@ impl Fleet<'_> {
         let p = &mut self.pods[pod as usize];
         p.state = PodState::Draining;
         let (variant, place) = (p.variant, p.place);
+        if let Some(endpoints) = &mut self.endpoints {
+            endpoints.leave(pod);
+        }
         let v = &mut self.variants[variant];
         v.ready.swap_remove(place);
         v.loads.swap_remove(place);

@@ -3,9 +3,11 @@
 use wva_optimizer::snapshot::{DueWork, ReplicaSample, Snapshot, StreamSample, VariantSample};
 
 use super::Fleet;
+use super::endpoints::gauges;
 use super::stream::StreamState;
 use crate::fault::Fault;
 use crate::request::Stream;
+use wva_models::iteration::ReplicaModel;
 
 /// What was scraped last.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +20,59 @@ pub(crate) struct Scraped {
 impl Fleet<'_> {
     /// Scrapes the gateway and every ready replica, except where an outage keeps the old samples.
     pub(crate) fn scrape(&self, scraped: &mut Scraped) {
+        let now = self.now.seconds();
+        let (all, out) = self.outage();
+        scraped.replicas.resize_with(self.variants.len(), Vec::new);
+        if all {
+            return;
+        }
+        let streams = self.setup.source.streams().iter().zip(&self.streams);
+        scraped.streams = streams.map(|(s, state)| sample(s, state, now)).collect();
+        for (v, variant) in self.variants.iter().enumerate() {
+            if out[v] {
+                continue;
+            }
+            let mut ready = variant.ready.clone();
+            ready.sort_unstable();
+            let sample = |&p: &u32| self.pods[p as usize].engine.sample(u64::from(p), self.now);
+            scraped.replicas[v] = ready.iter().map(sample).collect();
+        }
+    }
+
+    /// The Endpoint Picker scrapes its endpoints, under the same outages.
+    pub(crate) fn probe(&mut self) {
+        let (all, out) = self.outage();
+        let (now, pods, variants) = (self.now, &self.pods, &self.variants);
+        if let Some(endpoints) = self.endpoints.as_mut().filter(|_| !all) {
+            endpoints.scrape(|pod| {
+                let p = &pods[pod as usize];
+                let kv_tokens = variants[p.variant].capacity as f64;
+                (!out[p.variant]).then(|| gauges(&p.engine, kv_tokens, now))
+            });
+        }
+    }
+
+    /// Tells the Endpoint Picker which law the policy believes of each variant, and how large requests are.
+    pub(crate) fn learn(&mut self, learned: impl Fn(usize) -> Option<ReplicaModel>) {
+        let Some(endpoints) = &mut self.endpoints else {
+            return;
+        };
+        let streams = &self.streams;
+        let sizes = |model: usize| {
+            let own = streams.iter().filter(|s| s.model == model);
+            let exported = own.map(|s| (s.exported.input.total(), s.exported.output.total()));
+            let (input, output) = exported.fold(((0, 0.0), (0, 0.0)), |a, b| {
+                let add = |a: (u64, f64), b: (u64, f64)| (a.0 + b.0, a.1 + b.1);
+                (add(a.0, b.0), add(a.1, b.1))
+            });
+            let mean = |(count, sum): (u64, f64)| (count > 0).then(|| sum / count as f64);
+            mean(input).zip(mean(output))
+        };
+        endpoints.learn(&self.variants, learned, sizes);
+    }
+
+    /// Whether nothing can be scraped now, and which variants cannot.
+    fn outage(&self) -> (bool, Vec<bool>) {
         let now = self.now.seconds();
         let mut all = false;
         let mut out = vec![false; self.variants.len()];
@@ -35,21 +90,7 @@ impl Fleet<'_> {
                 }
             }
         }
-        scraped.replicas.resize_with(self.variants.len(), Vec::new);
-        if all {
-            return;
-        }
-        let streams = self.setup.source.streams().iter().zip(&self.streams);
-        scraped.streams = streams.map(|(s, state)| sample(s, state, now)).collect();
-        for (v, variant) in self.variants.iter().enumerate() {
-            if out[v] {
-                continue;
-            }
-            let mut ready = variant.ready.clone();
-            ready.sort_unstable();
-            let sample = |&p: &u32| self.pods[p as usize].engine.sample(u64::from(p), self.now);
-            scraped.replicas[v] = ready.iter().map(sample).collect();
-        }
+        (all, out)
     }
 
     /// A snapshot now: replica states as the Kubernetes API shows them, metrics as scraped last.
@@ -104,7 +145,7 @@ fn sample(stream: &Stream, state: &StreamState, now: f64) -> StreamSample {
         arrivals: state.counts.requests as f64,
         input_tokens: e.input.scrape(),
         output_tokens: e.output.scrape(),
-        prefix_hit: (e.queried > 0).then(|| e.hit as f64 / e.queried as f64),
+        prefix_hit: e.prefix_hit(),
         ttft: e.ttft.scrape(),
         tpot: e.tpot.scrape(),
         met: state.counts.attained as f64,

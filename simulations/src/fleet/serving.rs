@@ -13,12 +13,7 @@ impl Fleet<'_> {
         let sequence = &mut self.sequences[id];
         sequence.replica = pod;
         sequence.decoder = decoder.unwrap_or(u32::MAX);
-        // What a gateway can know of cache hits: the usual fraction, but not which blocks a replica still has.
-        sequence.charged = if sequence.blocks.is_some() {
-            sequence.input
-        } else {
-            sequence.input - sequence.fixed_hit.min(sequence.input - 1)
-        };
+        sequence.charged = sequence.to_compute();
         let charged = u64::from(sequence.charged);
         let stream = &mut self.streams[sequence.stream as usize];
         stream.running += 1;
@@ -98,6 +93,10 @@ impl Fleet<'_> {
     fn first_token(&mut self, id: SequenceId) {
         self.discharge(id);
         let sequence = &self.sequences[id];
+        if let Some(endpoints) = &mut self.endpoints {
+            let model = self.streams[sequence.stream as usize].model;
+            endpoints.answered(id, model);
+        }
         let front_end = self.front_end(sequence.replica);
         let ttft = (sequence.first - sequence.arrived).seconds() + front_end;
         let stream = &mut self.streams[sequence.stream as usize];
@@ -134,7 +133,11 @@ impl Fleet<'_> {
             e2e: (self.now - sequence.arrived).seconds() + front_end,
             decode: (self.now - sequence.first).seconds(),
         };
-        self.streams[sequence.stream as usize].finished(&finished);
+        let stream = &mut self.streams[sequence.stream as usize];
+        stream.finished(&finished);
+        if let Some(endpoints) = &mut self.endpoints {
+            endpoints.ended(id, stream.model);
+        }
         self.sequences.remove(id);
         self.vacate(pod);
     }

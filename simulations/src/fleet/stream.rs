@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use wva_epp_core::request::Targets;
 use wva_models::catalogue::Catalogue;
-use wva_models::service_class::{Promise, Slo};
+use wva_models::service_class::{Bound, Promise, Slo};
 
 use super::gateway::Routes;
 use super::pod::VariantState;
@@ -70,11 +71,19 @@ pub(crate) struct Exported {
     pub(crate) hit: u64,
 }
 
+impl Exported {
+    /// Share of the input tokens looked up that was found in a cache.
+    pub(crate) fn prefix_hit(&self) -> Option<f64> {
+        (self.queried > 0).then(|| self.hit as f64 / self.queried as f64)
+    }
+}
+
 /// One stream.
 #[derive(Debug, Clone)]
 pub(crate) struct StreamState {
     pub(crate) model: usize,
     pub(super) level: u8,
+    pub(super) priority: i32,
     pub(super) prefix_hit: f64,
     slo: Slo,
     /// Batch: time from arrival to the deadline.
@@ -106,6 +115,15 @@ pub(super) struct Finished {
 }
 
 impl StreamState {
+    /// The bounds on a request of so many input tokens, as a picker takes them.
+    pub(super) fn targets(&self, input: u32) -> Targets {
+        let limit = |b: Option<Bound>| b.map(|b| b.limit_for(f64::from(input)));
+        Targets {
+            ttft: limit(self.slo.ttft),
+            tpot: limit(self.slo.itl),
+        }
+    }
+
     pub(super) fn arrived(&mut self, input: u32, output: u32) {
         self.counts.requests += 1;
         self.interval.arrivals += 1;
@@ -248,6 +266,7 @@ pub(super) fn states(
         StreamState {
             model,
             level: levels.of_stream[i],
+            priority: classes[i].priority,
             prefix_hit: s.prefix_hit.clamp(0.0, 1.0),
             slo,
             deadline,

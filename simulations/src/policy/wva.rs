@@ -2,6 +2,7 @@
 //!
 //! It knows the catalogue's priors and what scrapes show; the truth of the replicas it has to learn, as on a cluster.
 
+use wva_models::iteration::ReplicaModel;
 use wva_optimizer::replay;
 use wva_optimizer::snapshot::Snapshot;
 use wva_optimizer::state::State;
@@ -64,6 +65,16 @@ impl Policy for Wva {
         self.autoscaler = Some(autoscaler);
         self.state = State::default();
         self.write(&header);
+    }
+
+    fn learned(&self, variant: &str) -> Option<ReplicaModel> {
+        let catalogue = &self.autoscaler.as_ref()?.catalogue;
+        let named = catalogue.variants.iter().find(|v| v.name == variant)?;
+        let law = self.state.variants.get(variant)?.fitted().law;
+        Some(ReplicaModel {
+            law,
+            ..catalogue.replica_model(named)
+        })
     }
 
     fn decide(&mut self, snapshot: &Snapshot) -> Intent {

@@ -6,7 +6,7 @@ use wva_optimizer::decision::Decision;
 use super::setup::{Setup, SetupError};
 use super::summary;
 use super::timeline::Timeline;
-use crate::fleet::{Event, Fleet, Scraped};
+use crate::fleet::{Event, Fleet, Router, Scraped};
 use crate::hpa::{Hpa, HpaSpec, Metric};
 use crate::policy::{Actuation, Policy, World};
 use crate::result::RunResult;
@@ -49,6 +49,9 @@ impl<'a> Run<'a> {
             scrape_interval_s: setup.scrape_interval_s,
         });
         let timeline = Timeline::new(setup.duration_s);
+        if setup.options.router != Router::LeastLoad {
+            fleet.push(Time::ZERO, Event::Probe);
+        }
         fleet.push(Time::ZERO, Event::Scrape);
         fleet.push(Time::ZERO, Event::Decide);
         fleet.push(Time::from_seconds(timeline.step_s), Event::Sample);
@@ -124,6 +127,10 @@ impl<'a> Run<'a> {
                 self.fleet.offer_all();
                 self.again(self.setup.scrape_interval_s, event);
             }
+            Event::Probe => {
+                self.fleet.probe();
+                self.again(self.setup.options.probe_interval_s, event);
+            }
             Event::Decide => {
                 self.decide();
                 self.again(self.policy.period(), event);
@@ -162,6 +169,8 @@ impl<'a> Run<'a> {
                 }
             }
         }
+        let variants = &self.setup.catalogue.variants;
+        self.fleet.learn(|v| self.policy.learned(&variants[v].name));
         self.fleet.share(&intent.shares);
         self.record(intent.decisions);
     }

@@ -36,6 +36,8 @@ pub struct Setup<'a> {
 pub struct Options {
     /// How the gateway picks among ready replicas.
     pub router: Router,
+    /// Seconds between the Endpoint Picker's own scrapes of an endpoint's gauges, where it is the router.
+    pub probe_interval_s: f64,
     /// Longest time that the gateway holds an interactive request without a ready replica, s.
     pub hold_limit_s: f64,
     /// Bandwidth of the link that takes the KV cache from a prefill replica to decode replicas, bytes/s.
@@ -54,6 +56,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             router: Router::LeastLoad,
+            probe_interval_s: 0.5,
             hold_limit_s: 300.0,
             link_bytes_per_s: 50e9,
             batch_chunk_tokens: 512,
@@ -139,6 +142,7 @@ impl Setup<'_> {
         positive("scrape_interval_s", self.scrape_interval_s)?;
         at_least_zero("start_up_cv", self.start_up_cv)?;
         positive("link_bytes_per_s", self.options.link_bytes_per_s)?;
+        positive("probe_interval_s", self.options.probe_interval_s)?;
         at_least_zero("hold_limit_s", self.options.hold_limit_s)?;
         at_least_zero("tail_s", self.options.tail_s)?;
         self.truth.iter().try_for_each(check_replica)

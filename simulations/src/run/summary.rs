@@ -66,6 +66,7 @@ fn classes(setup: &Setup<'_>, fleet: &Fleet<'_>) -> Vec<ClassResult> {
                 missed,
                 failed: c.failed,
                 shed: c.shed,
+                prefix_hit: state.exported.prefix_hit(),
                 ttft_ms: state.ttft.summary(),
                 itl_ms: state.itl.summary(),
                 gap_ms: gaps.summary(),

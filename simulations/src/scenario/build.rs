@@ -11,6 +11,7 @@ use super::policies::{self, PolicyChoice};
 use super::text::{ScenarioText, TruthText};
 use super::traffic::{Reader, Traffic};
 use super::{Open, Overrides, Scenario, place};
+use crate::fleet::Router;
 use crate::request::Stream;
 use crate::workload::Workload;
 
@@ -61,6 +62,7 @@ pub(super) fn build(
         seed: overrides.seed.unwrap_or(text.seed),
         workload: workload(traffic, length, overrides.rate_scale, origin)?,
         fleet: Fleet::new(&text.fleet, &catalogue, origin)?,
+        router: router(text.router.as_ref(), overrides.router, origin)?,
         off_by: off_by(&text.truth, origin)?,
         policies: chosen(text.policies, overrides.policies, origin)?,
         faults: text
@@ -262,6 +264,20 @@ fn workload(
         });
     }
     Ok(workload)
+}
+
+/// The router of the command line, or else the scenario's, or else the default.
+fn router(
+    written: Option<&Spanned<String>>,
+    name: Option<&str>,
+    origin: &str,
+) -> Result<Router, ScenarioError> {
+    let own = || written.map(|w| (w.value.as_str(), place(origin, w)));
+    let Some((name, at)) = name.map(|n| (n, Place::file("--router"))).or_else(own) else {
+        return Ok(Router::default());
+    };
+    name.parse()
+        .map_err(|_| ScenarioError::unknown(at, "router", name, Router::ALL.map(Router::name)))
 }
 
 fn off_by(truth: &TruthText, origin: &str) -> Result<f64, ScenarioError> {

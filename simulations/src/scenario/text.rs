@@ -42,6 +42,9 @@ pub struct ScenarioText {
     /// How the fleet starts and is watched.
     #[serde(default)]
     pub fleet: FleetText,
+    /// How the gateway picks a replica: `least-load`, or as the Endpoint Picker does it: `random`, `least-queue`,
+    /// `prefix`, `slo`; absent: least-load.
+    pub router: Option<Spanned<String>>,
     /// How far reality is from the catalogue.
     #[serde(default)]
     pub truth: TruthText,

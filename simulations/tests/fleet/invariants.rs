@@ -27,7 +27,7 @@ prop_compose! {
         initial in prop::array::uniform4(0..3u32),
         scale in prop::collection::vec((0.0..300.0f64, 0..4usize, 0..5u32), 0..20),
         stock in prop::option::of(0..12u32),
-        (router, cv, through_hpa, limit, tail) in (0..3usize, 0.0..1.0f64, any::<bool>(), prop::option::of(0..10u32), 0.0..400.0f64),
+        (router, cv, through_hpa, limit, tail) in (0..5usize, 0.0..1.0f64, any::<bool>(), prop::option::of(0..10u32), 0.0..400.0f64),
         short in (0.0..300.0f64, 0.0..200.0f64),
     ) -> Scenario {
         Scenario { requests, initial, scale, stock, router, cv, through_hpa, limit, tail, short }
@@ -46,7 +46,7 @@ fn run_scenario(s: &Scenario) -> (RunResult, Script) {
     let mut setup = setup(&catalogue, &source, s.initial);
     setup.duration_s = 300.0;
     setup.start_up_cv = s.cv;
-    setup.options.router = [Router::LeastLoad, Router::LeastRequests, Router::Random][s.router];
+    setup.options.router = Router::ALL[s.router];
     setup.options.tail_s = s.tail;
     setup.options.hold_limit_s = 60.0;
     setup.faults = vec![Fault::StockOut {

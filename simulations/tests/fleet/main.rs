@@ -3,6 +3,7 @@
 mod batch;
 mod invariants;
 mod lifecycle;
+mod picking;
 mod routing;
 mod watching;
 

@@ -1,5 +1,6 @@
 //! Where requests go.
 
+use wva_epp_core::router::Router as Ready;
 use wva_simulations::fleet::Router;
 
 use super::*;
@@ -117,19 +118,19 @@ fn least_load_beats_random_under_load() {
         .map(|i| request(f64::from(i) * 0.012, CHAT, 300 + i as u32 * 7919 % 1700, 60))
         .collect();
     let (catalogue, source) = (catalogue(None), source(asks));
-    let p99 = |router| {
+    let mean = |router| {
         let mut setup = setup(&catalogue, &source, [6, 0, 0, 0]);
         setup.duration_s = 150.0;
         setup.options.router = router;
         play(&setup, &mut Script::new(&[])).classes[0]
             .ttft_ms
             .expect("first tokens")
-            .p99
+            .mean
     };
     let (load, requests, random) = (
-        p99(Router::LeastLoad),
-        p99(Router::LeastRequests),
-        p99(Router::Random),
+        mean(Router::LeastLoad),
+        mean(Router::Picker(Ready::LeastQueue)),
+        mean(Router::Picker(Ready::Random)),
     );
     assert!(
         load < requests && requests < random,

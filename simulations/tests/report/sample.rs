@@ -92,6 +92,7 @@ fn class(class: &str, model: &str, attainment: f64) -> ClassResult {
         missed: (100_000.0 * (1.0 - attainment)) as u64,
         failed: 4,
         shed: 0,
+        prefix_hit: Some(0.1),
         ttft_ms: summary(180.0),
         itl_ms: summary(16.0),
         gap_ms: summary(15.0),

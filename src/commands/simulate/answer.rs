@@ -16,6 +16,7 @@ use crate::table::{Cell, Table, Tone};
 pub struct Simulated<'a> {
     scenario: &'a str,
     seed: u64,
+    router: &'static str,
     duration_s: f64,
     /// The cheapest policy that keeps every promise; absent when none does.
     best: Option<&'a str>,
@@ -100,6 +101,7 @@ impl<'a> Simulated<'a> {
         Self {
             scenario: &scenario.name,
             seed: scenario.seed,
+            router: scenario.router.name(),
             duration_s: scenario.workload.end(),
             best: best
                 .filter(|run| attains(catalogue, run))

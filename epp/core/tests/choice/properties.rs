@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::common::{address, endpoint, idle, model, picker, slots};
 use proptest::prelude::*;
 use wva_epp_core::choose::{By, Choose};
-use wva_epp_core::endpoint::{CacheConfig, Metrics};
+use wva_epp_core::endpoint::{CacheConfig, Metrics, ROLE_LABEL};
 use wva_epp_core::filter::{Filter, PrefixAffinity};
 use wva_epp_core::picker::{Picker, RefusalKind};
 use wva_epp_core::pool::{Directory, Pool};
@@ -321,6 +321,33 @@ fn scrapes_are_corrected_by_what_was_sent_since() {
     }
     let sent = |i: usize| state.inflight.load(slots[i]).requests - before[i];
     assert_eq!((sent(0), sent(1)), (1, 5), "4 and 0 waiting become 5 and 5");
+}
+
+#[test]
+fn a_router_picks_a_pair_among_prefill_and_decode_servers() {
+    let mut directory = Directory::new();
+    for (i, role) in ["prefill", "prefill", "decode", "decode"]
+        .iter()
+        .enumerate()
+    {
+        let mut endpoint = endpoint(i);
+        endpoint
+            .labels
+            .insert(ROLE_LABEL.to_owned(), (*role).to_owned());
+        directory.apply(endpoint);
+        directory.observe(&address(i), &Metrics::default());
+    }
+    let pool = directory.pool();
+    for router in Router::ALL {
+        let picker = router.disaggregated();
+        let mut state = picker.state(3);
+        for _ in 0..20 {
+            let choice = picker
+                .pick(&pool, &Request::default(), &mut state, 0.0)
+                .unwrap();
+            assert!(choice.prefill.is_some_and(|p| p.index() < 2) && choice.primary.index() >= 2);
+        }
+    }
 }
 
 #[test]
