@@ -4,6 +4,7 @@ mod catalogue;
 mod completions;
 mod controller;
 mod crds;
+mod demo;
 mod doctor;
 mod emulate;
 mod explain;
@@ -14,7 +15,7 @@ mod predict;
 mod replay;
 mod simulate;
 pub mod status;
-mod top;
+pub mod top;
 
 use clap::Subcommand;
 
@@ -40,6 +41,7 @@ pub enum Command {
     Controller(controller::Controller),
     Crds(crds::Crds),
     Emulate(emulate::Emulate),
+    Demo(demo::Demo),
     Completions(completions::Completions),
 }
 
@@ -70,6 +72,7 @@ impl Command {
             Self::Controller(verb) => verb.run(),
             Self::Crds(verb) => verb.run(console),
             Self::Emulate(verb) => verb.run(console),
+            Self::Demo(verb) => verb.run(console),
             Self::Completions(verb) => verb.run(console),
         }
     }

@@ -113,6 +113,11 @@ impl Console {
         Progress::new(steps, what, !self.quiet && io::stderr().is_terminal())
     }
 
+    /// Whether nothing but the answer and errors is wanted.
+    pub const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Whether the answer is text for people.
     pub fn for_people(&self) -> bool {
         matches!(self.format, Format::Table | Format::Wide)

@@ -28,7 +28,7 @@ use wva_optimizer::state::State;
 use wva_optimizer::step::{Cycle, Settings};
 
 use crate::index::fleet::{Fleet, VariantView};
-use crate::published::{Entry, Latencies, Report, ScaleTarget, VariantKey, VariantReport};
+use crate::published::{Entry, Latencies, Report, ScaleTarget, Solver, VariantKey, VariantReport};
 use crate::snapshot::{Before, Posed, pose};
 use crate::telemetry::{Gathered, Missing};
 use effects::{Effect, Written};
@@ -70,6 +70,20 @@ pub struct Outcome {
     pub effects: Vec<Effect>,
     /// Decisions that changed, in words, one line each.
     pub changes: Vec<String>,
+}
+
+impl Outcome {
+    /// How the plan was found, which took `seconds`; `None` where nothing was planned.
+    #[must_use]
+    pub fn solver(&self, seconds: f64) -> Option<Solver> {
+        let (cost, bound) = self.cycle.cost?;
+        let gap = if cost > 0.0 {
+            ((cost - bound) / cost).max(0.0)
+        } else {
+            0.0
+        };
+        Some(Solver { gap, seconds })
+    }
 }
 
 /// What one variant's part of the outcome is made from.

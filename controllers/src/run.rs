@@ -11,7 +11,7 @@
 mod authority;
 mod cycles;
 mod keep;
-mod last_cycle;
+pub mod last_cycle;
 mod mark;
 mod servers;
 mod watches;

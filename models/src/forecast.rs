@@ -223,7 +223,9 @@ impl Forecaster {
             self.rates.pop_front();
         }
         self.score();
-        self.tracks.update(rate, self.step_s);
+        // Memories are as long as the outcomes that are forecast: whoever plans for seconds must not remember minutes.
+        let quarter = self.settings.outcome_s / 4.0;
+        self.tracks.update(rate, self.step_s / quarter);
         self.season.observe(end - seconds / 2.0, seconds, rate);
         let season = LADDER.map(|k| self.season_factor(end, k));
         let mut origin = self.tracks.origin(season);

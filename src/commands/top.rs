@@ -1,7 +1,7 @@
 //! `wva top`: the fleet as it is now, again and again: load, replicas, latencies, cost.
 
-mod frame;
-mod screen;
+pub mod frame;
+pub mod screen;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
@@ -128,7 +128,11 @@ impl Top {
         let mut frame = first;
         let mut trouble = None;
         loop {
-            screen.draw(&console.page(&frame), trouble.as_deref())?;
+            screen.draw(
+                &console.page(&frame),
+                "q quit   r look again",
+                trouble.as_deref(),
+            )?;
             tokio::select! {
                 key = pressed.recv() => match key {
                     Some(Pressed::Again) => {}

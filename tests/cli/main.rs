@@ -4,6 +4,7 @@ mod catalogue;
 mod cluster;
 mod clusterless;
 mod completions;
+mod demo;
 mod emulate;
 mod examples;
 mod inputs;

@@ -18,7 +18,7 @@ use crate::cycle::{Inputs, Outcome, run};
 use crate::exported::{Meters, Stage};
 use crate::index::{Fleet, Index};
 use crate::leader::Term;
-use crate::published::{Publisher, Solver};
+use crate::published::Publisher;
 use crate::settings::Settings;
 use crate::snapshot;
 use crate::telemetry::{Gathered, Gatherer};
@@ -103,15 +103,9 @@ impl Cycles {
         for change in &outcome.changes {
             tracing::info!("{change}");
         }
+        let solver = outcome.solver(seconds);
         let mut report = outcome.report;
-        report.solver = outcome.cycle.cost.map(|(cost, bound)| Solver {
-            gap: if cost > 0.0 {
-                ((cost - bound) / cost).max(0.0)
-            } else {
-                0.0
-            },
-            seconds,
-        });
+        report.solver = solver;
         tracing::debug!(
             seconds,
             variants = report.entries.len(),

@@ -12,9 +12,10 @@ use tokio::sync::watch;
 use wva_optimizer::replay::Moment;
 
 /// The last cycle; `None` before the first.
-pub(super) type LastCycle = Option<Arc<Moment>>;
+pub type LastCycle = Option<Arc<Moment>>;
 
-pub(super) fn router(last: watch::Receiver<LastCycle>) -> Router {
+/// Serves it.
+pub fn router(last: watch::Receiver<LastCycle>) -> Router {
     Router::new()
         .route("/debug/cycle", get(show))
         .with_state(last)

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::LADDER;
 
-/// (α, β, φ) of each Holt track at 15-second slots: fast, medium and slow level; fast and slow trend.
+/// (α, β, φ) of each Holt track at slots of a quarter of the outcome time: fast, medium and slow level; fast and slow
+/// trend.
 const HOLT: [(f64, f64, f64); 5] = [
     (0.5, 0.0, 0.0),
     (0.2, 0.0, 0.0),
@@ -32,16 +33,16 @@ pub(super) struct Tracks {
 }
 
 impl Tracks {
-    /// Takes the rate of a slot of `step_s` seconds.
-    pub(super) fn update(&mut self, rate: f64, step_s: f64) {
+    /// Takes the rate of a slot that is `step` quarters of the outcome time long.
+    pub(super) fn update(&mut self, rate: f64, step: f64) {
         self.seen = self.seen.saturating_add(1);
         for ((level, trend), (alpha, beta, phi)) in self.state.iter_mut().zip(HOLT) {
-            let alpha = per_slot(alpha, step_s).max(1.0 / f64::from(self.seen));
+            let alpha = per_slot(alpha, step).max(1.0 / f64::from(self.seen));
             let before = *level;
             let expected = before + phi * *trend;
             *level = (expected + alpha * (rate - expected)).max(0.0);
             if beta > 0.0 && self.seen > 4 {
-                *trend = phi * *trend + per_slot(beta, step_s) / alpha * (*level - expected);
+                *trend = phi * *trend + per_slot(beta, step) / alpha * (*level - expected);
             }
         }
     }
@@ -61,9 +62,9 @@ impl Tracks {
     }
 }
 
-/// A smoothing weight for 15-second slots, for slots of another length.
-fn per_slot(weight: f64, step_s: f64) -> f64 {
-    1.0 - (1.0 - weight).powf(step_s / 15.0)
+/// A smoothing weight for slots of a quarter of the outcome time, for slots of another length.
+fn per_slot(weight: f64, step: f64) -> f64 {
+    1.0 - (1.0 - weight).powf(step)
 }
 
 /// What was known and forecast at the end of a slot.

@@ -205,7 +205,7 @@ fn latency(latency: &Latency) -> [Cell; 3] {
 }
 
 /// The course of a number as small bars, the largest as high as they come.
-fn spark(values: &[f64]) -> String {
+pub fn spark(values: &[f64]) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let most = values.iter().copied().fold(0.0, f64::max);
     let bar = |v: &f64| {

@@ -48,8 +48,8 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Draws the page from the top, cut to the screen, with a last line for keys and trouble.
-    pub fn draw(&mut self, page: &str, trouble: Option<&str>) -> io::Result<()> {
+    /// Draws the page from the top, cut to the screen, with a last line for the keys that mean something and for trouble.
+    pub fn draw(&mut self, page: &str, keys: &str, trouble: Option<&str>) -> io::Result<()> {
         let (width, height) = terminal::size()?;
         let (width, height) = (usize::from(width), usize::from(height));
         let mut out = String::from("\x1b[H");
@@ -58,9 +58,7 @@ impl Screen {
             out.push_str("\x1b[K\r\n");
         }
         out.push_str("\x1b[J");
-        let foot = trouble.map_or("q quit   r look again".to_owned(), |t| {
-            format!("the last look failed: {t}")
-        });
+        let foot = trouble.map_or(keys.to_owned(), |t| format!("the last look failed: {t}"));
         out.push_str(&format!("\x1b[{height};1H{}", cut(&foot, width)));
         let mut stdout = io::stdout().lock();
         stdout.write_all(out.as_bytes())?;
