@@ -166,6 +166,12 @@ impl Forecaster {
         }
     }
 
+    /// Its time scales.
+    #[must_use]
+    pub const fn settings(&self) -> &ForecastSettings {
+        &self.settings
+    }
+
     /// Takes `count` arrivals since the previous call, seen at `at`. The first call only starts the clock.
     ///
     /// NaN, infinite or negative numbers are ignored. A time no later than the last adds its count to the open slot;

@@ -24,12 +24,12 @@ fn fed(slots: u32, seed: u64, mut rate: impl FnMut(f64, &mut StdRng) -> f64) -> 
 
 #[test]
 fn poisson_has_index_one_whatever_its_trend() {
-    let flat = dispersion(&fed(4000, 1, |_, _| 6.0).slots(15.0)).unwrap();
+    let flat = dispersion(&fed(4000, 1, |_, _| 6.0).slots(15.0), 150.0).unwrap();
     assert!((flat.index - 1.0).abs() < 0.07, "{flat:?}");
     let day =
         |t: f64, _: &mut StdRng| 6.0 * (1.0 + 0.6 * (t / 86_400.0 * std::f64::consts::TAU).sin());
     for scale in [15.0, 60.0] {
-        let diurnal = dispersion(&fed(8000, 2, day).slots(scale)).unwrap();
+        let diurnal = dispersion(&fed(8000, 2, day).slots(scale), 150.0).unwrap();
         assert!((diurnal.index - 1.0).abs() < 0.12, "{diurnal:?}");
     }
     let steps = |t: f64, _: &mut StdRng| {
@@ -39,7 +39,7 @@ fn poisson_has_index_one_whatever_its_trend() {
             12.0
         }
     };
-    let steps = dispersion(&fed(4000, 3, steps).slots(15.0)).unwrap();
+    let steps = dispersion(&fed(4000, 3, steps).slots(15.0), 150.0).unwrap();
     assert!(steps.index < 1.4, "{steps:?}");
 }
 
@@ -48,7 +48,7 @@ fn a_gamma_mixed_rate_has_the_index_of_theory() {
     // N | r ~ Poisson(r τ), r ~ Gamma with variance v per slot: I = 1 + v τ / E r = 1 + 4 · 15 / 8.
     let gamma = Gamma::new(16.0, 0.5).unwrap();
     let window = fed(20_000, 4, |_, rng| gamma.sample(rng));
-    let measured = dispersion(&window.slots(15.0)).unwrap();
+    let measured = dispersion(&window.slots(15.0), 150.0).unwrap();
     assert!((measured.index / 8.5 - 1.0).abs() < 0.08, "{measured:?}");
     assert!((measured.at(7.5) / 4.75 - 1.0).abs() < 0.08);
     assert!(measured.at(1e9) <= measured.at(60.0));
@@ -60,8 +60,8 @@ fn evenly_spaced_arrivals_have_index_zero() {
     for i in 0..100 {
         window.observe(f64::from(i) * 15.0, f64::from(i) * 30.0);
     }
-    assert_eq!(dispersion(&window.slots(15.0)).unwrap().index, 0.0);
-    assert!(dispersion(&window.slots(15.0)[..7]).is_none());
+    assert_eq!(dispersion(&window.slots(15.0), 150.0).unwrap().index, 0.0);
+    assert!(dispersion(&window.slots(15.0)[..7], 150.0).is_none());
 }
 
 const BOUNDS: [f64; 12] = [
@@ -195,7 +195,7 @@ proptest! {
                 let rate = window.rate(now, seconds);
                 prop_assert!(rate.is_none_or(|r| r >= 0.0 && !r.is_nan()));
             }
-            let index = dispersion(&window.slots(15.0));
+            let index = dispersion(&window.slots(15.0), 150.0);
             prop_assert!(index.is_none_or(|d| d.index >= 0.0 && d.index.is_finite() && d.at(30.0).is_finite()));
         }
     }

@@ -11,10 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::counter::Slot;
 
-/// Fewest slots per segment, to leave degrees of freedom, and its shortest length in seconds: what wanders more slowly
-/// than this is for the forecast, whose outcomes are a minute long, to follow or to allow for.
+/// Fewest slots per segment, to leave degrees of freedom.
 const SEGMENT: usize = 10;
-const SEGMENT_S: f64 = 150.0;
 /// A segment with more than this multiple of the median segment's index holds a step, not more burstiness.
 const OUTLIER: f64 = 3.0;
 
@@ -47,11 +45,12 @@ impl Dispersion {
 }
 
 /// Index of dispersion of the counts in `slots`, which follow one another; `None` with fewer than 8 slots or no events.
+/// What wanders more slowly than `segment_s` seconds is left out: it is for the forecast to follow or to allow for.
 ///
-/// Method: rates r_i = N_i/d_i, a weighted line per segment of 10 slots or 150 s, I = Σ d_i (r_i − fit_i)²/mean r / (slots − 2),
+/// Method: rates r_i = N_i/d_i, a weighted line per segment of 10 slots or `segment_s`, whichever is longer, I = Σ d_i (r_i − fit_i)²/mean r / (slots − 2),
 /// segments averaged with steps capped at three times their median. O(slots).
 #[must_use]
-pub fn dispersion(slots: &[Slot]) -> Option<Dispersion> {
+pub fn dispersion(slots: &[Slot], segment_s: f64) -> Option<Dispersion> {
     const LEAST: usize = 8;
     let valid = |s: &Slot| {
         s.seconds > 0.0 && s.seconds.is_finite() && s.count.is_finite() && s.count >= 0.0
@@ -61,7 +60,7 @@ pub fn dispersion(slots: &[Slot]) -> Option<Dispersion> {
         return None;
     }
     let seconds = slots.iter().map(|s| s.seconds).sum::<f64>() / slots.len() as f64;
-    let segment = SEGMENT.max((SEGMENT_S / seconds) as usize);
+    let segment = SEGMENT.max((segment_s / seconds) as usize);
     let pieces = (slots.len() / segment).max(1);
     let size = slots.len().div_ceil(pieces);
     let mut indices: Vec<f64> = slots.chunks(size).filter_map(segment_index).collect();

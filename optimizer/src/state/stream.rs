@@ -9,8 +9,12 @@ use wva_models::windows::{CounterWindow, Observed, RecentHistogram, Scraped, dis
 use super::headroom::{Headroom, HeadroomSettings};
 use crate::snapshot::{DueWork, Histogram, StreamSample};
 
-/// Span of remembered arrivals, seconds.
-const SPAN_S: f64 = 3600.0;
+/// Span of remembered arrivals, outcomes of the forecast: an hour of minutes.
+const SPAN: f64 = 60.0;
+/// What wanders more slowly than this many outcomes is no burst: the forecast follows it.
+const SEGMENT: f64 = 2.5;
+/// Slots that bursts are measured in, outcomes.
+const SLOT: f64 = 0.25;
 /// Half-life of shapes, seconds: as slow as shapes drift, and thousands of requests at a few per second.
 const SHAPE_HALF_LIFE_S: f64 = 900.0;
 /// Finished requests before a shape is trusted.
@@ -47,9 +51,10 @@ impl StreamState {
     /// Nothing known yet.
     #[must_use]
     pub fn new(forecast: ForecastSettings) -> Self {
+        let forecaster = Forecaster::new(forecast);
         Self {
-            arrivals: CounterWindow::new(SPAN_S, 400),
-            forecaster: Forecaster::new(forecast),
+            arrivals: CounterWindow::new(SPAN * forecaster.settings().outcome_s, 400),
+            forecaster,
             input: RecentHistogram::new(SHAPE_HALF_LIFE_S),
             output: RecentHistogram::new(SHAPE_HALF_LIFE_S),
             prefix_hit: 0.0,
@@ -107,10 +112,10 @@ impl StreamState {
         self.backlog.clone_from(&sample.backlog);
     }
 
-    /// Offered rate over the last minute, requests per second.
+    /// Offered rate over the last outcome time of the forecast (a minute), requests per second.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
-        self.arrivals.rate(self.sampled?, 60.0)
+        self.arrivals.rate(self.sampled?, self.outcome_s())
     }
 
     /// Forecast of the rate `horizon` seconds ahead; `None` before anything is known.
@@ -175,9 +180,15 @@ impl StreamState {
     /// Index of dispersion of arrivals over about one end-to-end time, at least 1.
     #[must_use]
     pub fn dispersion(&self) -> f64 {
-        dispersion(&self.arrivals.slots(15.0))
+        let outcome_s = self.outcome_s();
+        let slots = self.arrivals.slots(SLOT * outcome_s);
+        dispersion(&slots, SEGMENT * outcome_s)
             .map_or(1.5, |d| d.at(BURST_S))
             .clamp(1.0, 50.0)
+    }
+
+    fn outcome_s(&self) -> f64 {
+        self.forecaster.settings().outcome_s
     }
 
     /// Rate at which held batch work must be served so that every deadline holds (earliest deadline first): the steepest
