@@ -42,7 +42,7 @@ use stage::Stage;
 /// Watch the whole loop work, here and now: load, emulated servers, decisions, cost
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  wva demo                                         two minutes; q or Ctrl-C ends it earlier
+  wva demo                                         two and a half minutes; q or Ctrl-C ends it earlier
   wva demo --rate-scale 2 --duration 2m            twice the traffic
   wva demo examples/chat.yaml --speed 30           an hour of your own scenario in two minutes
   wva demo --trace prod.csv --speed 60             your traffic, an hour a minute
