@@ -8,6 +8,7 @@
 //! The choice itself is `wva-epp-core`'s; here are the sockets around it.
 
 pub mod api;
+pub mod body;
 pub mod clock;
 pub mod discovery;
 pub mod objectives;

@@ -23,6 +23,7 @@ use wva_models::catalogue::from_yaml;
 
 use crate::flow::FlowSettings;
 use crate::picker::Picker;
+pub use duration::seconds;
 pub use error::ConfigError;
 use fields::Fields;
 pub use known::{Standing, known_plugins};

@@ -45,6 +45,17 @@ pub(crate) struct Load {
     pub lora: Vec<Option<Arc<Lora>>>,
 }
 
+/// What an endpoint's last scrape said. NaN is unknown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scraped {
+    /// Requests waiting in the engine.
+    pub waiting: f64,
+    /// Requests running.
+    pub running: f64,
+    /// Share of the KV cache in use, 0 to 1.
+    pub kv_usage: f64,
+}
+
 /// A snapshot of all endpoints.
 #[derive(Debug, Clone, Default)]
 pub struct Pool {
@@ -99,6 +110,17 @@ impl Pool {
     pub fn age(&self, slot: Slot, now: f64) -> Option<f64> {
         let at = *self.load.at.get(slot.index())?;
         at.is_finite().then_some(now - at)
+    }
+
+    /// What the endpoint's last scrape said; `None` where the place was never used.
+    #[must_use]
+    pub fn scraped(&self, slot: Slot) -> Option<Scraped> {
+        let (load, i) = (&self.load, slot.index());
+        Some(Scraped {
+            waiting: *load.waiting.get(i)?,
+            running: *load.running.get(i)?,
+            kv_usage: *load.kv_usage.get(i)?,
+        })
     }
 
     /// The latency model of the endpoint's variant.

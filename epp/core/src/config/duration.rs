@@ -1,7 +1,8 @@
 //! Durations as Go writes them and quantities as Kubernetes does.
 
 /// Seconds of `1h2m3.5s`, `500ms`; `None` for anything else, negative ones among them.
-pub(super) fn seconds(text: &str) -> Option<f64> {
+#[must_use]
+pub fn seconds(text: &str) -> Option<f64> {
     if text == "0" {
         return Some(0.0);
     }

@@ -1,0 +1,202 @@
+//! One HTTP request and its response, as the proxy tells of them: the protocol, without sockets.
+//!
+//! ```text
+//!  headers ─► body … end ─► facts ─► (wait) ─► pick ─► headers, body, trailers back
+//!  response headers ─► body … end / trailers, each echoed ─► counts and metrics
+//! ```
+//! A state machine that is given messages and gives messages: who owns the stream polls it ([`super::stream`]), so a
+//! request is one task and no channel. Everything it holds (a place, a count in flight, a place in the queue) is given
+//! back when it is dropped, however the stream ends.
+
+mod flying;
+mod request;
+mod response;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tonic::Status;
+
+use super::admission::{Place, Waiting};
+use super::refusal::Refused;
+use super::reply;
+use super::series::Series;
+use super::shared::Shared;
+use super::wire::{Part, ProcessingRequest, ProcessingResponse};
+use flying::Flying;
+use request::{Collecting, Ready};
+use response::Answering;
+
+/// How far the request is.
+enum Stage {
+    /// Nothing has come.
+    New,
+    /// Headers have come, and some of the body.
+    Collecting(Box<Collecting>),
+    /// All has come; there is no place yet.
+    Waiting(Box<Ready>, Waiting),
+    /// It was sent on.
+    Sent,
+    /// It will not be: refused, or answered by the proxy itself.
+    Over,
+}
+
+/// One request and its response.
+pub struct Exchange {
+    shared: Arc<Shared>,
+    stage: Stage,
+    answering: Option<Answering>,
+    flying: Option<Flying>,
+    out: VecDeque<ProcessingResponse>,
+    started: f64,
+    closing: bool,
+}
+
+impl Exchange {
+    /// Before anything has come.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            started: shared.clock.now(),
+            shared,
+            stage: Stage::New,
+            answering: None,
+            flying: None,
+            out: VecDeque::new(),
+            closing: false,
+        }
+    }
+
+    /// The next message to send.
+    pub fn next(&mut self) -> Option<ProcessingResponse> {
+        self.out.pop_front()
+    }
+
+    /// Whether the stream is to be closed when all messages are sent.
+    #[must_use]
+    pub const fn closing(&self) -> bool {
+        self.closing
+    }
+
+    /// The place in the queue, while it is waited for.
+    pub fn waiting(&mut self) -> Option<&mut Waiting> {
+        match &mut self.stage {
+            Stage::Waiting(_, waiting) => Some(waiting),
+            _ => None,
+        }
+    }
+
+    /// Takes a message.
+    ///
+    /// # Errors
+    /// A status for what breaks the protocol's order; the stream then ends.
+    pub fn receive(&mut self, message: ProcessingRequest) -> Result<(), Status> {
+        let ProcessingRequest {
+            part,
+            metadata_context: metadata,
+        } = message;
+        let Some(part) = part else { return Ok(()) };
+        match part {
+            Part::RequestHeaders(headers) => self.request_headers(headers, metadata.as_ref()),
+            Part::RequestBody(chunk) => self.request_body(chunk, metadata.as_ref()),
+            Part::RequestTrailers(_) => self.request_trailers(),
+            Part::ResponseHeaders(headers) => {
+                self.response_headers(headers, metadata.as_ref());
+                Ok(())
+            }
+            Part::ResponseBody(chunk) => {
+                self.response_body(&chunk.body, chunk.end_of_stream);
+                Ok(())
+            }
+            Part::ResponseTrailers(_) => {
+                self.response_trailers();
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes what came of waiting.
+    pub fn admitted(&mut self, outcome: Result<Place, Refused>) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        let Stage::Waiting(mut ready, waiting) = stage else {
+            self.stage = stage;
+            return;
+        };
+        drop(waiting);
+        ready.waited(self.shared.clock.now());
+        match outcome {
+            Ok(place) => self.decide(*ready, place),
+            Err(refused) => self.refuse(&refused, &ready.series),
+        }
+    }
+
+    /// Answers the client, and ends.
+    fn refuse(&mut self, refused: &Refused, series: &Series) {
+        tracing::debug!(
+            status = refused.status,
+            reason = refused.reason,
+            message = refused.message,
+            "refused"
+        );
+        self.shared.metrics.failed(series, refused.code);
+        self.out.push_back(reply::refused(refused));
+        self.stage = Stage::Over;
+        self.closing = true;
+    }
+
+    /// Refuses what was never read so far that its flow is known.
+    fn refuse_unread(&mut self, refused: &Refused) {
+        let series = self.shared.metrics.flow("", "", "", 0);
+        series.requests.inc();
+        self.refuse(refused, &series);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(flying) = self.flying.take() {
+            // The client or the proxy has gone before the end.
+            self.shared.metrics.failed(&flying.series, "Aborted");
+        }
+    }
+}
+
+/// A body that comes in chunks. A body of one chunk stays as it came; of several, one is made, so that they do not keep
+/// the connection's buffers.
+#[derive(Debug, Default)]
+struct Gathered {
+    first: Bytes,
+    all: BytesMut,
+}
+
+/// Most that is set aside for a body before it has come.
+const MOST_AHEAD: usize = 1 << 20;
+
+impl Gathered {
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn push(&mut self, chunk: Bytes, expected: usize) {
+        if self.len() == 0 {
+            self.first = chunk;
+            return;
+        }
+        if self.all.is_empty() {
+            let first = std::mem::take(&mut self.first);
+            let needed = expected.min(MOST_AHEAD).max(first.len() + chunk.len());
+            self.all.reserve(needed);
+            self.all.extend_from_slice(&first);
+        }
+        self.all.extend_from_slice(&chunk);
+    }
+
+    fn finish(self) -> Bytes {
+        if self.all.is_empty() {
+            self.first
+        } else {
+            self.all.freeze()
+        }
+    }
+}
