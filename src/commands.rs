@@ -7,6 +7,7 @@ mod crds;
 mod demo;
 mod doctor;
 mod emulate;
+mod epp;
 mod explain;
 mod migrate;
 mod pause;
@@ -40,6 +41,7 @@ pub enum Command {
     Migrate(migrate::Migrate),
     Controller(controller::Controller),
     Crds(crds::Crds),
+    Epp(epp::Epp),
     Emulate(emulate::Emulate),
     Demo(demo::Demo),
     Completions(completions::Completions),
@@ -50,6 +52,7 @@ impl Command {
     pub fn log_level(&self) -> &'static str {
         match self {
             Self::Controller(_) => "info",
+            Self::Epp(verb) => verb.log_level(),
             _ => "warn",
         }
     }
@@ -71,6 +74,7 @@ impl Command {
             Self::Migrate(verb) => verb.run(console),
             Self::Controller(verb) => verb.run(),
             Self::Crds(verb) => verb.run(console),
+            Self::Epp(verb) => verb.run(),
             Self::Emulate(verb) => verb.run(console),
             Self::Demo(verb) => verb.run(console),
             Self::Completions(verb) => verb.run(console),
