@@ -127,8 +127,12 @@ impl Server {
         let (grpc, health) = (settings.grpc, settings.health);
         let processing = services(Some(Arc::clone(&shared)));
         Ok(Self {
-            grpc: Port::bind(grpc, config, processing).await.map_err(at(grpc))?,
-            health: Port::bind(health, None, services(None)).await.map_err(at(health))?,
+            grpc: Port::bind(grpc, config, processing)
+                .await
+                .map_err(at(grpc))?,
+            health: Port::bind(health, None, services(None))
+                .await
+                .map_err(at(health))?,
             metrics: TcpListener::bind(settings.metrics)
                 .await
                 .map_err(at(settings.metrics))?,

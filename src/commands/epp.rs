@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use wva_epp::clock::Clock;
 use wva_epp::discovery::variants::Variants;
 use wva_epp::discovery::{Origin, discover};
@@ -138,7 +138,12 @@ impl Epp {
         if let Some(client) = client.clone() {
             feeds.spawn(follow_objectives(client, &origin, Arc::clone(&store)));
         }
-        feeds.spawn(discover(origin, client, store, Arc::new(Variants::default())));
+        feeds.spawn(discover(
+            origin,
+            client,
+            store,
+            Arc::new(Variants::default()),
+        ));
         feeds.spawn(scraper.run());
         server.run(ending.asked()).await;
         Ok(())

@@ -119,12 +119,7 @@ impl Facts {
     }
 
     /// Reads the value of one field. Of fields that come twice the last counts, as in most readers.
-    fn field(
-        &mut self,
-        body: &[u8],
-        cursor: &mut Cursor<'_>,
-        key: &[u8],
-    ) -> Result<(), Malformed> {
+    fn field(&mut self, body: &[u8], cursor: &mut Cursor<'_>, key: &[u8]) -> Result<(), Malformed> {
         match key {
             b"model" => self.model = text(cursor)?,
             b"cache_salt" => self.salt = text(cursor)?,

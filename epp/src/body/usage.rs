@@ -112,9 +112,7 @@ fn read(text: &[u8]) -> Result<Option<Usage>, Malformed> {
                 usage.output = number(cursor)?.or(usage.output);
             }
             b"cache_read_input_tokens" => usage.cached = number(cursor)?.or(usage.cached),
-            b"prompt_tokens_details" | b"input_tokens_details"
-                if cursor.peek() == Some(b'{') =>
-            {
+            b"prompt_tokens_details" | b"input_tokens_details" if cursor.peek() == Some(b'{') => {
                 cursor.object(|cursor, key| {
                     if text.get(key.span) == Some(b"cached_tokens") {
                         usage.cached = number(cursor)?.or(usage.cached);
@@ -154,7 +152,11 @@ mod tests {
         };
         assert_eq!(all, expected);
         for cut in 0..text.len() {
-            assert_eq!(scan(&[&text[..cut], &text[cut..]]), expected, "cut at {cut}");
+            assert_eq!(
+                scan(&[&text[..cut], &text[cut..]]),
+                expected,
+                "cut at {cut}"
+            );
         }
         let bytes: Vec<&[u8]> = text.chunks(1).collect();
         assert_eq!(scan(&bytes), expected);
@@ -164,14 +166,21 @@ mod tests {
     fn anthropic_counts_in_two_events() {
         let events = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n\
             data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\": 15}}\n\n";
-        let (start, delta) = events.split_at(events.find("data: {\"type\":\"message_delta").unwrap());
+        let (start, delta) =
+            events.split_at(events.find("data: {\"type\":\"message_delta").unwrap());
         let usage = scan(&[start.as_bytes(), delta.as_bytes()]);
         assert_eq!((usage.prompt, usage.output), (Some(25), Some(15)));
     }
 
     #[test]
     fn what_is_no_usage_is_left_alone() {
-        assert_eq!(scan(&[b"\"usage\"", b": 5", b"\"usage\":{\"prompt_tokens\":-1}"]), Usage::default());
-        assert_eq!(scan(&[b"\"usage\":{", &[b' '; 9000], b"}"]), Usage::default());
+        assert_eq!(
+            scan(&[b"\"usage\"", b": 5", b"\"usage\":{\"prompt_tokens\":-1}"]),
+            Usage::default()
+        );
+        assert_eq!(
+            scan(&[b"\"usage\":{", &[b' '; 9000], b"}"]),
+            Usage::default()
+        );
     }
 }

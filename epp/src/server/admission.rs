@@ -102,12 +102,7 @@ impl Admission {
     pub fn held(&self) -> (Vec<(i32, usize, u64)>, bool) {
         self.lock().map_or_else(
             || (Vec::new(), false),
-            |queue| {
-                (
-                    queue.flow.by_priority().collect(),
-                    queue.flow.wants_wake(),
-                )
-            },
+            |queue| (queue.flow.by_priority().collect(), queue.flow.wants_wake()),
         )
     }
 

@@ -57,18 +57,21 @@ impl Health {
         self,
         service: String,
     ) -> impl Stream<Item = Result<HealthCheckResponse, Status>> + Send {
-        stream::unfold((self, service, None), |(health, service, last)| async move {
-            let mut status;
-            loop {
-                status = health.status(&service).unwrap_or(SERVICE_UNKNOWN);
-                if last != Some(status) {
-                    break;
+        stream::unfold(
+            (self, service, None),
+            |(health, service, last)| async move {
+                let mut status;
+                loop {
+                    status = health.status(&service).unwrap_or(SERVICE_UNKNOWN);
+                    if last != Some(status) {
+                        break;
+                    }
+                    tokio::time::sleep(LOOK_EVERY).await;
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            let response = HealthCheckResponse { status };
-            Some((Ok(response), (health, service, Some(status))))
-        })
+                let response = HealthCheckResponse { status };
+                Some((Ok(response), (health, service, Some(status))))
+            },
+        )
     }
 }
 

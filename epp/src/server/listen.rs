@@ -75,7 +75,10 @@ impl Port {
             }
         }
         drop(self.listener);
-        if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        if tokio::time::timeout(drain, graceful.shutdown())
+            .await
+            .is_err()
+        {
             tracing::warn!("streams were cut off at the end of the drain time");
         }
     }

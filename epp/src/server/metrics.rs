@@ -105,9 +105,7 @@ fn waits() -> Histogram {
 }
 
 fn tokens() -> Histogram {
-    Histogram::new(
-        std::iter::once(1.0).chain((3..=20).map(|power| f64::from(1_u32 << power))),
-    )
+    Histogram::new(std::iter::once(1.0).chain((3..=20).map(|power| f64::from(1_u32 << power))))
 }
 
 fn bytes() -> Histogram {
@@ -181,33 +179,151 @@ impl Metrics {
     }
 
     fn register(&mut self) {
-        let mut both = |names: [&str; 2], help: &str, metric: &dyn Fn(&mut Registry, &str, &str)| {
-            for name in names.into_iter().filter(|n| !n.is_empty()) {
-                metric(&mut self.registry, name, help);
-            }
-        };
+        let mut both =
+            |names: [&str; 2], help: &str, metric: &dyn Fn(&mut Registry, &str, &str)| {
+                for name in names.into_iter().filter(|n| !n.is_empty()) {
+                    metric(&mut self.registry, name, help);
+                }
+            };
         fn add<M: Metric + Clone>(metric: &M) -> impl Fn(&mut Registry, &str, &str) {
             let metric = metric.clone();
             move |registry, name, help| registry.register(name, help, metric.clone())
         }
-        both(["llm_d_epp_request", "inference_objective_request"], "Requests", &add(&self.requests));
-        both(["llm_d_epp_request_error", "inference_objective_request_error"], "Requests that failed or were refused", &add(&self.errors));
-        both(["llm_d_epp_request_running", "inference_objective_running_requests"], "Requests sent and not ended", &add(&self.running));
-        both(["llm_d_epp_request_duration_seconds", "inference_objective_request_duration_seconds"], "Arrival to the end of the answer", &add(&self.duration));
-        both(["llm_d_epp_request_size_bytes", "inference_objective_request_sizes"], "Size of request bodies", &add(&self.request_size));
-        both(["llm_d_epp_response_size_bytes", "inference_objective_response_sizes"], "Size of answers", &add(&self.response_size));
-        both(["llm_d_epp_request_input_tokens", "inference_objective_input_tokens"], "Prompt tokens, as the server counts them", &add(&self.input));
-        both(["llm_d_epp_request_output_tokens", "inference_objective_output_tokens"], "Output tokens, as the server counts them", &add(&self.output));
-        both(["llm_d_epp_request_cached_tokens", "inference_objective_prompt_cached_tokens"], "Prompt tokens from the prefix cache, as the server counts them", &add(&self.cached));
-        both(["llm_d_epp_request_ntpot_seconds", "inference_objective_normalized_time_per_output_token_seconds"], "Duration over output tokens", &add(&self.normalized));
-        both(["llm_d_epp_request_ttft_seconds", "inference_objective_request_ttft_seconds"], "Arrival to the first byte of the answer's body", &add(&self.first_token));
-        both(["llm_d_epp_request_streaming_tpot_seconds", ""], "Time per output token after the first of streams", &add(&self.per_token));
-        both(["llm_d_epp_flow_control_queue_size", "inference_extension_flow_control_queue_size"], "Requests that are held back", &add(&self.queued));
-        both(["llm_d_epp_flow_control_queue_bytes", "inference_extension_flow_control_queue_bytes"], "Bytes of requests that are held back", &add(&self.queued_bytes));
-        both(["llm_d_epp_flow_control_request_queue_duration_seconds", "inference_extension_flow_control_request_queue_duration_seconds"], "Time that requests were held back", &add(&self.wait));
-        both(["llm_d_epp_scheduler_attempts", "inference_extension_scheduler_attempts"], "Choices by outcome and endpoint", &add(&self.attempts));
-        both(["llm_d_epp_scheduler_e2e_duration_seconds", "inference_extension_scheduler_e2e_duration_seconds"], "Time from a whole request to its choice", &add(&self.decision));
-        both(["llm_d_epp_extproc_streams_inflight", ""], "Streams from the proxy that are open", &add(&self.streams));
+        both(
+            ["llm_d_epp_request", "inference_objective_request"],
+            "Requests",
+            &add(&self.requests),
+        );
+        both(
+            [
+                "llm_d_epp_request_error",
+                "inference_objective_request_error",
+            ],
+            "Requests that failed or were refused",
+            &add(&self.errors),
+        );
+        both(
+            [
+                "llm_d_epp_request_running",
+                "inference_objective_running_requests",
+            ],
+            "Requests sent and not ended",
+            &add(&self.running),
+        );
+        both(
+            [
+                "llm_d_epp_request_duration_seconds",
+                "inference_objective_request_duration_seconds",
+            ],
+            "Arrival to the end of the answer",
+            &add(&self.duration),
+        );
+        both(
+            [
+                "llm_d_epp_request_size_bytes",
+                "inference_objective_request_sizes",
+            ],
+            "Size of request bodies",
+            &add(&self.request_size),
+        );
+        both(
+            [
+                "llm_d_epp_response_size_bytes",
+                "inference_objective_response_sizes",
+            ],
+            "Size of answers",
+            &add(&self.response_size),
+        );
+        both(
+            [
+                "llm_d_epp_request_input_tokens",
+                "inference_objective_input_tokens",
+            ],
+            "Prompt tokens, as the server counts them",
+            &add(&self.input),
+        );
+        both(
+            [
+                "llm_d_epp_request_output_tokens",
+                "inference_objective_output_tokens",
+            ],
+            "Output tokens, as the server counts them",
+            &add(&self.output),
+        );
+        both(
+            [
+                "llm_d_epp_request_cached_tokens",
+                "inference_objective_prompt_cached_tokens",
+            ],
+            "Prompt tokens from the prefix cache, as the server counts them",
+            &add(&self.cached),
+        );
+        both(
+            [
+                "llm_d_epp_request_ntpot_seconds",
+                "inference_objective_normalized_time_per_output_token_seconds",
+            ],
+            "Duration over output tokens",
+            &add(&self.normalized),
+        );
+        both(
+            [
+                "llm_d_epp_request_ttft_seconds",
+                "inference_objective_request_ttft_seconds",
+            ],
+            "Arrival to the first byte of the answer's body",
+            &add(&self.first_token),
+        );
+        both(
+            ["llm_d_epp_request_streaming_tpot_seconds", ""],
+            "Time per output token after the first of streams",
+            &add(&self.per_token),
+        );
+        both(
+            [
+                "llm_d_epp_flow_control_queue_size",
+                "inference_extension_flow_control_queue_size",
+            ],
+            "Requests that are held back",
+            &add(&self.queued),
+        );
+        both(
+            [
+                "llm_d_epp_flow_control_queue_bytes",
+                "inference_extension_flow_control_queue_bytes",
+            ],
+            "Bytes of requests that are held back",
+            &add(&self.queued_bytes),
+        );
+        both(
+            [
+                "llm_d_epp_flow_control_request_queue_duration_seconds",
+                "inference_extension_flow_control_request_queue_duration_seconds",
+            ],
+            "Time that requests were held back",
+            &add(&self.wait),
+        );
+        both(
+            [
+                "llm_d_epp_scheduler_attempts",
+                "inference_extension_scheduler_attempts",
+            ],
+            "Choices by outcome and endpoint",
+            &add(&self.attempts),
+        );
+        both(
+            [
+                "llm_d_epp_scheduler_e2e_duration_seconds",
+                "inference_extension_scheduler_e2e_duration_seconds",
+            ],
+            "Time from a whole request to its choice",
+            &add(&self.decision),
+        );
+        both(
+            ["llm_d_epp_extproc_streams_inflight", ""],
+            "Streams from the proxy that are open",
+            &add(&self.streams),
+        );
     }
 
     /// The metrics of a flow.

@@ -64,8 +64,7 @@ impl Shared {
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Clock, handling: &Handling) -> Arc<Self> {
         let start_up = StartUp::new(handling.start_up_s);
-        let admission =
-            Admission::new(Arc::clone(&store), clock, handling.flow.clone(), start_up);
+        let admission = Admission::new(Arc::clone(&store), clock, handling.flow.clone(), start_up);
         let metrics = Metrics::new(
             &handling.pool,
             Arc::clone(&store),

@@ -86,7 +86,13 @@ pub struct Flags {
     #[arg(long, value_name = "NUMBER")]
     pub threads: Option<NonZeroU16>,
     /// How much to log: 3 each request, 5 everything
-    #[arg(short, long, visible_alias = "zap-log-level", value_name = "LEVEL", default_value_t = 0)]
+    #[arg(
+        short,
+        long,
+        visible_alias = "zap-log-level",
+        value_name = "LEVEL",
+        default_value_t = 0
+    )]
     pub verbosity: u8,
 }
 
@@ -145,12 +151,18 @@ impl Flags {
 
     /// Whether the endpoints are a cluster's; `configured` is the configuration's own file of endpoints.
     pub const fn needs_cluster(&self, configured: Option<&str>) -> bool {
-        self.endpoints.is_none() && (self.pool_name.is_some() || self.endpoint_selector.is_some() || configured.is_none())
+        self.endpoints.is_none()
+            && (self.pool_name.is_some()
+                || self.endpoint_selector.is_some()
+                || configured.is_none())
     }
 
     /// Where the endpoints come from, in a cluster whose context has this namespace.
     pub fn origin(&self, configured: Option<&str>, context: &str) -> Result<Origin, Diagnostic> {
-        let namespace = self.pool_namespace.clone().unwrap_or_else(|| context.to_owned());
+        let namespace = self
+            .pool_namespace
+            .clone()
+            .unwrap_or_else(|| context.to_owned());
         if let Some(file) = &self.endpoints {
             return Ok(Origin::File(file.clone()));
         }

@@ -274,9 +274,18 @@ impl Exchange {
     fn pick(&self, ready: &Ready, pool: &Pool) -> Result<Choice, Refusal> {
         let picker = self.shared.store.picker();
         let limits = picker.prefix;
-        let salt = ready.facts.salt.as_ref().map(|salt| salt.decoded(&ready.body));
+        let salt = ready
+            .facts
+            .salt
+            .as_ref()
+            .map(|salt| salt.decoded(&ready.body));
         let salt = salt.as_deref().unwrap_or_default();
-        let mut chain = Chain::new(&ready.target, salt, limits.block_tokens, limits.most_per_prompt);
+        let mut chain = Chain::new(
+            &ready.target,
+            salt,
+            limits.block_tokens,
+            limits.most_per_prompt,
+        );
         if picker.needs_prefix() {
             for piece in ready.facts.pieces(&ready.body) {
                 chain.push(piece);
@@ -323,8 +332,7 @@ impl Exchange {
 
     fn note(&self, ready: &Ready, choice: &Choice, pool: &Pool, destination: &str) {
         let endpoint = pool.endpoint(choice.primary);
-        let endpoint =
-            endpoint.map(|e| (e.pod.as_str(), e.namespace.as_str(), e.address.port()));
+        let endpoint = endpoint.map(|e| (e.pod.as_str(), e.namespace.as_str(), e.address.port()));
         self.shared.metrics.attempted(&ready.series, endpoint);
         tracing::debug!(
             request_id = ready.head.request_id(),

@@ -143,7 +143,10 @@ impl Exchange {
             return;
         };
         match answering.status {
-            500.. => self.shared.metrics.failed(&flying.series, "ModelServerError"),
+            500.. => self
+                .shared
+                .metrics
+                .failed(&flying.series, "ModelServerError"),
             400.. => self.shared.metrics.failed(&flying.series, "BadRequest"),
             _ => flying.series.served(&Ended {
                 first: answering.first,

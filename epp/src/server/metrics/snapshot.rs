@@ -67,9 +67,19 @@ impl Collector for Snapshot {
         };
         for (column, [mean, deviation]) in columns {
             for prefix in ["llm_d_epp", "inference_pool"] {
-                one(&format!("{prefix}_average_{column}"), "Mean over endpoints", &name, mean)?;
+                one(
+                    &format!("{prefix}_average_{column}"),
+                    "Mean over endpoints",
+                    &name,
+                    mean,
+                )?;
             }
-            one(&format!("llm_d_epp_std_dev_{column}"), "Standard deviation over endpoints", &name, deviation)?;
+            one(
+                &format!("llm_d_epp_std_dev_{column}"),
+                "Standard deviation over endpoints",
+                &name,
+                deviation,
+            )?;
         }
         let endpoints = pool.len() as f64;
         drop(pool);
@@ -79,12 +89,22 @@ impl Collector for Snapshot {
         let saturation = self.admission.saturation(self.clock.now());
         for prefix in ["llm_d_epp", "inference_extension"] {
             let metric = format!("{prefix}_flow_control_pool_saturation");
-            one(&metric, "Load over capacity: 1 is full", &[("inference_pool", &self.pool)], saturation)?;
+            one(
+                &metric,
+                "Load over capacity: 1 is full",
+                &[("inference_pool", &self.pool)],
+                saturation,
+            )?;
         }
         let (held, asleep) = self.admission.held();
         let held: usize = held.iter().map(|(_, requests, _)| requests).sum();
         let waits = if asleep { held } else { 0 };
-        one("wva_epp_held_requests", "Requests that wait", &[("inference_pool", &self.pool)], held as f64)?;
+        one(
+            "wva_epp_held_requests",
+            "Requests that wait",
+            &[("inference_pool", &self.pool)],
+            held as f64,
+        )?;
         one(
             "wva_epp_held_without_endpoints",
             "Requests that wait for the first endpoint to start",
