@@ -69,7 +69,7 @@ impl Exchange {
     }
 
     /// The next message to send.
-    pub fn next(&mut self) -> Option<ProcessingResponse> {
+    pub fn to_send(&mut self) -> Option<ProcessingResponse> {
         self.out.pop_front()
     }
 

@@ -47,7 +47,7 @@ impl Stream for Answers {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
-            if let Some(message) = this.exchange.next() {
+            if let Some(message) = this.exchange.to_send() {
                 return Poll::Ready(Some(Ok(message)));
             }
             if this.ended || this.exchange.closing() {

@@ -173,7 +173,7 @@ impl Talk {
         message: ProcessingRequest,
     ) -> Result<Vec<ProcessingResponse>, Status> {
         self.0.receive(message)?;
-        Ok(std::iter::from_fn(|| self.0.next()).collect())
+        Ok(std::iter::from_fn(|| self.0.to_send()).collect())
     }
 
     /// A whole request; what is answered.

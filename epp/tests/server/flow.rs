@@ -56,7 +56,7 @@ async fn waited(talk: &mut Talk) -> Vec<ProcessingResponse> {
     let outcome = tokio::time::timeout(Duration::from_secs(20), Pin::new(waiting));
     let outcome = outcome.await.expect("it does not wait for ever");
     talk.0.admitted(outcome);
-    std::iter::from_fn(|| talk.0.next()).collect()
+    std::iter::from_fn(|| talk.0.to_send()).collect()
 }
 
 #[tokio::test]
