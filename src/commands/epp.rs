@@ -82,7 +82,7 @@ impl Epp {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         if let Some(threads) = self.flags.threads {
-            runtime.worker_threads(threads.into());
+            runtime.worker_threads(threads.get().into());
         }
         let runtime = runtime.enable_all().build();
         let runtime = runtime.map_err(|e| Diagnostic::new(format!("cannot start threads: {e}")))?;
