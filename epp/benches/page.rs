@@ -30,7 +30,7 @@ fn page(length: usize) -> String {
     page.push_str("vllm:cache_config_info{block_size=\"16\",cache_dtype=\"auto\",engine=\"0\",num_gpu_blocks=\"27650\"} 1.0\n");
     for number in 0.. {
         let name = format!("vllm:some_latency_{number}_seconds");
-        writeln!(page, "# HELP {name} A histogram.\n# TYPE {name} histogram").unwrap();
+        writeln!(page, "# HELP {name} A histogram.\n# TYPE {name} histogram").expect("a string takes text");
         for bucket in 0..22 {
             writeln!(
                 page,
@@ -38,13 +38,13 @@ fn page(length: usize) -> String {
                 f64::from(bucket) / 8.0,
                 bucket * 311
             )
-            .unwrap();
+            .expect("a string takes text");
         }
         writeln!(
             page,
             "{name}_count{{{MODEL}}} 6842.0\n{name}_sum{{{MODEL}}} 12345.678"
         )
-        .unwrap();
+        .expect("a string takes text");
         if page.len() >= length {
             break;
         }
