@@ -30,7 +30,8 @@ fn page(length: usize) -> String {
     page.push_str("vllm:cache_config_info{block_size=\"16\",cache_dtype=\"auto\",engine=\"0\",num_gpu_blocks=\"27650\"} 1.0\n");
     for number in 0.. {
         let name = format!("vllm:some_latency_{number}_seconds");
-        writeln!(page, "# HELP {name} A histogram.\n# TYPE {name} histogram").expect("a string takes text");
+        writeln!(page, "# HELP {name} A histogram.\n# TYPE {name} histogram")
+            .expect("a string takes text");
         for bucket in 0..22 {
             writeln!(
                 page,

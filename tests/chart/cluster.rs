@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use wva_testbed::{Access, ControlPlane, Error, Options, component, or_skip};
 
-use crate::rendered::{NAMESPACE, RELEASE, Rendered, VALUES, chart, chosen};
+use crate::rendered::{ALL_VALUES, NAMESPACE, RELEASE, Rendered, chart, chosen};
 
 /// Definitions that the chart's objects need beside its own: component, and the files of it.
 const DEFINITIONS: [(&str, &[&str]); 3] = [
@@ -23,7 +23,7 @@ const DEFINITIONS: [(&str, &[&str]); 3] = [
 ];
 
 /// A cluster on which helm has installed the chart with its default values, definitions included.
-async fn installed() -> Option<&'static ControlPlane> {
+pub async fn installed() -> Option<&'static ControlPlane> {
     static CLUSTER: OnceCell<Result<ControlPlane, Error>> = OnceCell::const_new();
     or_skip(CLUSTER.get_or_init(install).await.as_ref())
 }
@@ -39,6 +39,12 @@ async fn install() -> Result<ControlPlane, Error> {
             admin.kubectl(&["create", "-f", &file]).await?;
         }
     }
+    let definitions = wva_epp::api::definitions();
+    let definitions = json!({"apiVersion": "v1", "kind": "List", "items": definitions});
+    let words = ["create", "-f", "-"];
+    admin
+        .kubectl_reading(&definitions.to_string(), &words)
+        .await?;
     for namespace in ["models-a", "models-b", "trial"] {
         admin.kubectl(&["create", "namespace", namespace]).await?;
     }
@@ -62,7 +68,7 @@ async fn every_object_is_taken() {
     let Some(cluster) = installed().await else {
         return;
     };
-    for values in VALUES {
+    for values in ALL_VALUES {
         // As if there were no other: what is installed already would be changed, and not made.
         let elsewhere = ["--namespace=trial", "--set=fullnameOverride=trial"];
         let Some(rendered) = Rendered::with(values, &elsewhere) else {
@@ -78,7 +84,7 @@ async fn every_object_is_taken() {
 #[tokio::test]
 async fn every_kind_is_among_them() {
     let mut kinds: Vec<String> = Vec::new();
-    for values in VALUES {
+    for values in ALL_VALUES {
         let Some(rendered) = Rendered::of(values) else {
             return;
         };

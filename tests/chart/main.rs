@@ -5,6 +5,7 @@
 mod cluster;
 mod image;
 mod monitoring;
+mod picker;
 mod rendered;
 mod rendering;
 mod rights;

@@ -12,6 +12,8 @@ pub const RELEASE: &str = "wva";
 
 /// Sets of values in the chart's folder `ci`; the first is none at all.
 pub const VALUES: [&str; 4] = ["", "full", "namespaced", "keda"];
+/// These, and the one with the endpoint picker, whose objects are not the controller's.
+pub const ALL_VALUES: [&str; 5] = ["", "full", "namespaced", "keda", "epp"];
 
 /// A path from the root of the project.
 pub fn path(relative: &str) -> PathBuf {

@@ -23,6 +23,12 @@ start or an HPA that does not move. What the schema can tell is left to values.s
 {{- if and (has "HorizontalPodAutoscaler" .Values.samples.create) (has "ScaledObject" .Values.samples.create) }}
 {{- fail "samples.create: a HorizontalPodAutoscaler and a ScaledObject would fight over one Deployment; choose one" }}
 {{- end }}
+{{- if and .Values.endpointPicker.envoySample.create (not .Values.endpointPicker.enabled) }}
+{{- fail "endpointPicker.envoySample.create: Envoy would have no picker to ask; set endpointPicker.enabled too" }}
+{{- end }}
+{{- if and .Values.endpointPicker.enabled (not .Values.endpointPicker.pool.create) (not .Values.endpointPicker.pool.name) }}
+{{- fail "endpointPicker.pool.name: name the InferencePool to pick from, since endpointPicker.pool.create is off" }}
+{{- end }}
 {{- if .Values.externalMetrics.enabled }}
 {{- $owner := (lookup "apiregistration.k8s.io/v1" "APIService" "" "v1beta1.external.metrics.k8s.io").spec | default dict }}
 {{- with $owner.service }}

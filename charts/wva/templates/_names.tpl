@@ -75,3 +75,27 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "wva.certificateFiles" -}}
 {{- if and (ne .Values.certificates.source "controller") (or .Values.externalMetrics.enabled (and .Values.keda.enabled .Values.keda.tls)) }}true{{ end }}
 {{- end }}
+
+{{/* The endpoint picker has labels of its own, so that no Service takes it for a controller. */}}
+{{- define "wva.epp.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "wva.name" . }}-epp
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "wva.epp.labels" -}}
+{{ include "wva.labels" . | replace (include "wva.selectorLabels" .) (include "wva.epp.selectorLabels" .) }}
+{{- end }}
+
+{{- define "wva.envoy.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "wva.name" . }}-envoy
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "wva.envoy.labels" -}}
+{{ include "wva.labels" . | replace (include "wva.selectorLabels" .) (include "wva.envoy.selectorLabels" .) }}
+{{- end }}
+
+{{/* The pool that the endpoint picker picks from. */}}
+{{- define "wva.poolName" -}}
+{{- default (include "wva.fullname" .) .Values.endpointPicker.pool.name }}
+{{- end }}

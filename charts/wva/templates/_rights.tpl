@@ -128,3 +128,20 @@ never asked for. None of the kinds that a cluster lacks has to be there.
   resourceNames: [v1beta1.external.metrics.k8s.io]
   verbs: [get, patch]
 {{- end }}
+
+{{/* What the endpoint picker reads, in the namespace of its pool. It writes nothing. */}}
+{{- define "wva.rights.picker" -}}
+# The model servers: which are ready, at which addresses, with which labels.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+# Its own pool: labels of the pods, and their ports. No other pool.
+- apiGroups: [inference.networking.k8s.io, inference.networking.x-k8s.io]
+  resources: [inferencepools]
+  resourceNames: [{{ include "wva.poolName" . }}]
+  verbs: [list, watch]
+# Priorities of requests, and models that are asked for instead of others.
+- apiGroups: [llm-d.ai, inference.networking.x-k8s.io]
+  resources: [inferenceobjectives, inferencemodelrewrites]
+  verbs: [list, watch]
+{{- end }}
