@@ -182,7 +182,15 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
     let legacy = [legacy(&objective), legacy(&rewrite)];
     let pools = [InferencePool::crd(), LegacyInferencePool::crd()];
     let all = pools.into_iter().chain([objective, rewrite]).chain(legacy);
-    all.collect()
+    all.map(unapproved).collect()
+}
+
+/// The API server takes definitions of Kubernetes' own groups only with a word on who approved them.
+fn unapproved(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let annotations = crd.metadata.annotations.get_or_insert_default();
+    let what = "unapproved, a subset of the published definition";
+    annotations.insert("api-approved.kubernetes.io".to_owned(), what.to_owned());
+    crd
 }
 
 fn legacy(crd: &CustomResourceDefinition) -> CustomResourceDefinition {

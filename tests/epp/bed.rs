@@ -64,9 +64,12 @@ impl Place {
         matches!(self, Self::Picks)
     }
 
-    /// Address of the picker.
-    pub const fn picker(self, host: Ipv4Addr) -> Ipv4Addr {
-        Ipv4Addr::new(127, host.octets()[1], 10 + self.number(), 1)
+    /// Addresses of the pickers: one, but for the test that has two.
+    pub fn pickers(self, host: Ipv4Addr) -> Vec<Ipv4Addr> {
+        let number = if self == Self::Restarts { 2 } else { 1 };
+        let last = [1, 250].into_iter().take(number);
+        last.map(|last| Ipv4Addr::new(127, host.octets()[1], 10 + self.number(), last))
+            .collect()
     }
 
     /// Address of a server.
@@ -102,10 +105,11 @@ pub struct Picker {
     pub daemon: Daemon,
     place: Place,
     host: Ipv4Addr,
+    address: Ipv4Addr,
 }
 
 impl Picker {
-    /// One that is not started. Where there are servers it picks from them, by a file.
+    /// The first of the place. Where there are servers it picks from them, by a file.
     pub fn new(
         envoy: &Envoy,
         place: Place,
@@ -113,9 +117,21 @@ impl Picker {
         servers: &[SocketAddr],
         arguments: &[&str],
     ) -> Self {
+        let address = place.pickers(envoy.host())[0];
+        Self::at(envoy, place, address, config, servers, arguments)
+    }
+
+    /// One at this address. None is started yet.
+    pub fn at(
+        envoy: &Envoy,
+        place: Place,
+        address: Ipv4Addr,
+        config: &str,
+        servers: &[SocketAddr],
+        arguments: &[&str],
+    ) -> Self {
         let sandbox = Sandbox::new("epp").unwrap();
         let host = envoy.host();
-        let address = place.picker(host);
         let config = sandbox.write("config.yaml", config).unwrap();
         let mut all = vec![
             "epp".to_owned(),
@@ -141,6 +157,7 @@ impl Picker {
             daemon: Daemon::new(&sandbox, recipe),
             place,
             host,
+            address,
         }
     }
 
@@ -175,7 +192,7 @@ impl Picker {
 
     /// The sum of all series of a metric, as the picker exports it.
     pub async fn metric(&self, name: &str) -> f64 {
-        let url = format!("http://{}:9090/metrics", self.place.picker(self.host));
+        let url = format!("http://{}:9090/metrics", self.address);
         let page = crate::client::client().get(url).send().await.unwrap();
         let page = page.text().await.unwrap();
         let series = page.lines().filter(|line| {

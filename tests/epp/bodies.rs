@@ -46,7 +46,7 @@ async fn bodies_arrive_as_they_were_sent() {
             &b"{\"model\": \"m\", "[..],
             "error unmarshaling request body",
         ),
-        (b"", "error unmarshaling request body"),
+        (b"[]", "error unmarshaling request body"),
         (b"{\"prompt\": \"a\"}", "model not found in request body"),
         (
             b"{\"model\": 3, \"prompt\": \"a\"}",

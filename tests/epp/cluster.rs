@@ -296,7 +296,7 @@ async fn the_older_group_works_too(envoy: &Envoy, space: &Space<'_>) {
     let busy = Gauges {
         waiting: 200,
         kv: 0.95,
-        loras: "",
+        lora: "",
     };
     servers[0].says(busy);
     servers[0].is_seen().await;

@@ -9,8 +9,8 @@ use crate::routes::SUBSET_HEADER;
 
 /// Sets what three servers say of themselves, and waits until the picker knows.
 async fn say(servers: &[Puppet], gauges: [(u32, f64, &'static str); 3]) {
-    for (server, (waiting, kv, loras)) in servers.iter().zip(gauges) {
-        server.says(Gauges { waiting, kv, loras });
+    for (server, (waiting, kv, lora)) in servers.iter().zip(gauges) {
+        server.says(Gauges { waiting, kv, lora });
     }
     for server in servers {
         server.is_seen().await;
@@ -45,9 +45,9 @@ async fn the_table_of_picks() {
     for (gauges, expected) in [
         (queues, 1),
         // An adapter draws requests for it, against a fuller cache, but not against a queue and a full cache.
-        ([(0, 0.2, ""), (0, 0.1, "sql"), (10, 0.2, "")], 1),
-        ([(10, 0.2, ""), (10, 0.4, "sql"), (10, 0.3, "")], 1),
-        ([(6, 0.2, "sql"), (0, 0.85, ""), (10, 0.9, "")], 0),
+        ([(0, 0.2, "chat"), (0, 0.1, "sql"), (10, 0.2, "chat")], 1),
+        ([(10, 0.2, "chat"), (10, 0.4, "sql"), (10, 0.3, "chat")], 1),
+        ([(6, 0.2, "sql"), (0, 0.85, "chat"), (10, 0.9, "chat")], 0),
     ] {
         say(&servers, gauges).await;
         let model = if gauges == queues { "m" } else { "sql" };

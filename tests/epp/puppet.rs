@@ -23,8 +23,8 @@ use wva_testbed::eventually;
 pub struct Gauges {
     pub waiting: u32,
     pub kv: f64,
-    /// Adapters that it holds, of at most four.
-    pub loras: &'static str,
+    /// The adapter that it holds: there is room for one.
+    pub lora: &'static str,
 }
 
 /// How it answers.
@@ -112,11 +112,11 @@ impl Puppet {
 }
 
 async fn metrics(State(inside): State<Arc<Inside>>) -> String {
-    let Gauges { waiting, kv, loras } = inside.gauges.lock().unwrap().clone();
+    let Gauges { waiting, kv, lora } = inside.gauges.lock().unwrap().clone();
     inside.scrapes.fetch_add(1, SeqCst);
     format!(
         "vllm:num_requests_running 0\nvllm:num_requests_waiting {waiting}\nvllm:kv_cache_usage_perc {kv}\n\
-         vllm:lora_requests_info{{max_lora=\"4\",running_lora_adapters=\"{loras}\",waiting_lora_adapters=\"\"}} 1\n\
+         vllm:lora_requests_info{{max_lora=\"1\",running_lora_adapters=\"{lora}\",waiting_lora_adapters=\"\"}} 1\n\
          vllm:cache_config_info{{block_size=\"16\",num_gpu_blocks=\"10000\"}} 1\n"
     )
 }

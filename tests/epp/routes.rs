@@ -1,7 +1,7 @@
 //! Envoy's configuration: one listener for each place, as a gateway that follows the endpoint picker protocol is set up.
 
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::bed::Place;
 
@@ -40,7 +40,7 @@ fn listener(text: &mut String, host: Ipv4Addr, place: Place) -> std::fmt::Result
                 route:
                   cluster: fleet{number}
                   timeout: 60s
-                  retry_policy: {{retry_on: "connect-failure,refused-stream,reset", num_retries: 2}}
+                  retry_policy: {{retry_on: "5xx,connect-failure,refused-stream,reset", num_retries: 2}}
           http_filters:
           - name: subset
             typed_config:
@@ -70,14 +70,25 @@ fn listener(text: &mut String, host: Ipv4Addr, place: Place) -> std::fmt::Result
     )
 }
 
-/// How Envoy reaches the picker.
+/// How Envoy reaches the pickers. Where there are several it asks about their health, as gateways do, and asks none that
+/// is not well, even if that is half of them.
 fn picker(text: &mut String, host: Ipv4Addr, place: Place) -> std::fmt::Result {
-    let (number, address) = (place.number(), place.picker(host));
+    let number = place.number();
+    let pickers = place
+        .pickers(host)
+        .into_iter()
+        .map(|ip| endpoint((ip, 9002).into()));
+    let pickers = pickers.collect::<Vec<_>>().join(", ");
     let tls = r#"
     transport_socket:
       name: tls
       typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: {alpn_protocols: [h2]}}"#;
     let tls = if place.has_tls() { tls } else { "" };
+    let health = r#"
+    health_checks: [{timeout: 1s, interval: 0.1s, no_traffic_interval: 0.1s, unhealthy_threshold: 1, healthy_threshold: 1, grpc_health_check: {}}]
+    common_lb_config: {healthy_panic_threshold: {value: 0}, update_merge_window: 0s}"#;
+    let several = place.pickers(host).len() > 1;
+    let health = if several { health } else { "" };
     writeln!(
         text,
         r#"  - name: picker{number}
@@ -89,8 +100,13 @@ fn picker(text: &mut String, host: Ipv4Addr, place: Place) -> std::fmt::Result {
         explicit_http_config: {{http2_protocol_options: {{}}}}
     load_assignment:
       cluster_name: picker{number}
-      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: {address}, port_value: 9002}}}}}}}}]}}]"#
+      endpoints: [{{lb_endpoints: [{pickers}]}}]{health}"#
     )
+}
+
+fn endpoint(address: SocketAddr) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    format!("{{endpoint: {{address: {{socket_address: {{address: {ip}, port_value: {port}}}}}}}}}")
 }
 
 /// How Envoy reaches the model servers: wherever the picker says, or among those that it knows itself, so that there is
@@ -107,12 +123,6 @@ fn fleet(text: &mut String, host: Ipv4Addr, place: Place) -> std::fmt::Result {
     original_dst_lb_config: {{use_http_header: true, http_header_name: x-gateway-destination-endpoint}}"#
         );
     }
-    let endpoint = |pod: std::net::SocketAddr| {
-        let (ip, port) = (pod.ip(), pod.port());
-        format!(
-            "{{endpoint: {{address: {{socket_address: {{address: {ip}, port_value: {port}}}}}}}}}"
-        )
-    };
     let servers: Vec<String> = (0..3).map(|i| endpoint(place.pod(host, i))).collect();
     let servers = servers.join(", ");
     writeln!(

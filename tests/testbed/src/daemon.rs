@@ -105,6 +105,14 @@ impl Daemon {
         *self.process() = None;
     }
 
+    /// Asks it to end (SIGTERM), as the kubelet does.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn terminate(&self) -> Result<(), Error> {
+        self.signal("TERM")
+    }
+
     /// Kills it, starts it again and waits until it is ready.
     ///
     /// # Errors
