@@ -2,11 +2,13 @@
 //! rate limits, and never before the replacement serves.
 //!
 //! ```text
-//! recommendation ▲                    A recommendation stands until the next one. The target goes down to the most that
-//!   5 ───┐       │    ┌──┐            stood at any time of the window, so that a dip shorter than the window is not
-//!   4    └───────┼────┘  └── planned  followed; it goes up to the least that stood in the (usually empty) up-window.
+//! recommendation ▲                    A recommendation stands until the next one. The target goes down to what was enough
+//!   5 ───┐       │    ┌──┐            for most of the window, so that neither a short dip nor a short peak is followed;
+//!   4    └───────┼────┘  └── planned  it goes up to the least that stood in the (usually empty) up-window.
 //!                └─ window ─┘ now
 //! ```
+//! Most of the window, not all of it: demand close to a whole number of replicas makes plans alternate, and the most that
+//! stood at any time is then one replica too many for hours.
 //! Where the past is not known (the first cycles, a gap in the data), today's count counts as having been recommended:
 //! what is not known never lowers anything. At a fixed point, where plans want what there is, nothing changes.
 //!
@@ -31,6 +33,8 @@ pub struct StabiliseSettings {
     pub up_window_seconds: f64,
     /// Time for which plans must have wanted less before the target goes down, seconds.
     pub down_window_seconds: f64,
+    /// Share of that time for which they must have wanted less; 1 is all of it, as a horizontal pod autoscaler has it.
+    pub down_agreement: f64,
     /// Most replicas that may be added per period; absent means no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub up_limit: Option<RateLimit>,
@@ -40,16 +44,20 @@ pub struct StabiliseSettings {
 }
 
 impl Default for StabiliseSettings {
-    /// Up at once, down after 240 s, no rate limits.
+    /// Up at once, down when less was enough for 70 % of 240 s, no rate limits.
     fn default() -> Self {
         Self {
             up_window_seconds: 0.0,
             down_window_seconds: 240.0,
+            down_agreement: 0.7,
             up_limit: None,
             down_limit: None,
         }
     }
 }
+
+/// A difference of times within this is arithmetic, seconds.
+const ROUNDING_S: f64 = 1e-6;
 
 /// A limit on changes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -104,8 +112,8 @@ pub fn decide(
         ..
     } = *situation;
     history.observe(now, current, planned, settings);
-    let up = history.stood(now, settings.up_window_seconds, planned).0;
-    let down = history.stood(now, settings.down_window_seconds, current).1;
+    let up = history.least(now, settings.up_window_seconds, planned);
+    let down = history.sufficed(now, settings, current);
     let windowed = if planned > current {
         up.clamp(current, planned)
     } else {
@@ -113,14 +121,22 @@ pub fn decide(
     };
     let mut reasons = Vec::new();
     if windowed != planned {
-        let (code, window) = if planned > current {
-            ("stabilising-up", settings.up_window_seconds)
+        let (code, why) = if planned > current {
+            let window = settings.up_window_seconds;
+            (
+                "stabilising-up",
+                format!("in the last {window:.0} s {windowed} was enough at times"),
+            )
         } else {
-            ("stabilising-down", settings.down_window_seconds)
+            let window = settings.down_window_seconds;
+            (
+                "stabilising-down",
+                format!("it took {windowed} for too much of the last {window:.0} s"),
+            )
         };
         reasons.push(Reason {
             code: code.into(),
-            text: format!("the plan wants {planned}; in the last {window:.0} s {windowed} stood"),
+            text: format!("the plan wants {planned}; {why}"),
         });
     }
     let target = history.limited(now, current, windowed, settings, &mut reasons);
@@ -155,16 +171,37 @@ impl History {
         }
     }
 
-    /// Least and most that stood at any time of the last `window` seconds; where the window reaches further back than
-    /// what is remembered, `unknown` counts too.
-    fn stood(&self, now: f64, window: f64, unknown: u32) -> (u32, u32) {
+    /// Least that stood at any time of the last `window` seconds; where the window reaches further back than what is
+    /// remembered, `unknown` counts too.
+    fn least(&self, now: f64, window: f64, unknown: u32) -> u32 {
         let from = now - window.max(0.0);
         let before = self.recent.iter().rev().find(|r| r.0 <= from);
         let within = self.recent.iter().filter(|r| r.0 > from);
         let first = before.map_or(unknown, |r| r.1);
-        within.fold((first, first), |(least, most), r| {
-            (least.min(r.1), most.max(r.1))
-        })
+        within.fold(first, |least, r| least.min(r.1))
+    }
+
+    /// Least count, not below the newest recommendation, that sufficed for the agreed share of the down-window.
+    fn sufficed(&self, now: f64, settings: &StabiliseSettings, unknown: u32) -> u32 {
+        let window = settings.down_window_seconds.max(0.0);
+        let from = now - window;
+        let before = self.recent.iter().rev().find(|r| r.0 <= from);
+        let (mut since, mut stood) = (from, before.map_or(unknown, |r| r.1));
+        let mut times = Vec::with_capacity(self.recent.len() + 1);
+        for &(at, wanted) in self.recent.iter().filter(|r| r.0 > from) {
+            times.push((stood, at - since));
+            (since, stood) = (at, wanted);
+        }
+        times.push((stood, now - since));
+        times.sort_by_key(|&(count, _)| std::cmp::Reverse(count));
+        let mut spare = (1.0 - settings.down_agreement.clamp(0.0, 1.0)) * window;
+        for (count, seconds) in times {
+            spare -= seconds;
+            if spare < -ROUNDING_S {
+                return count.max(stood);
+            }
+        }
+        stood
     }
 
     /// The target within the rate limits.

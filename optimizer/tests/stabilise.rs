@@ -26,6 +26,7 @@ fn follow(settings: &StabiliseSettings, start: u32, plans: &[u32]) -> Vec<u32> {
 fn window(seconds: f64) -> StabiliseSettings {
     StabiliseSettings {
         down_window_seconds: seconds,
+        down_agreement: 1.0,
         ..StabiliseSettings::default()
     }
 }
@@ -39,6 +40,20 @@ fn goes_straight_up() {
 fn goes_down_when_the_window_has_passed_and_to_the_most_that_stood() {
     let targets = follow(&window(60.0), 5, &[5, 3, 2, 2, 2, 2, 2, 2]);
     assert_eq!(targets, [5, 5, 5, 5, 5, 3, 2, 2]);
+}
+
+#[test]
+fn goes_down_to_what_sufficed_for_most_of_the_window() {
+    let settings = StabiliseSettings {
+        down_agreement: 0.75,
+        ..window(60.0)
+    };
+    // 5 and 4 alternate: 4 is not enough for three quarters of the time, until it is.
+    let targets = follow(&settings, 5, &[5, 4, 5, 4, 5, 4, 4, 4, 4, 4]);
+    assert_eq!(targets, [5, 5, 5, 5, 5, 5, 5, 4, 4, 4]);
+    // A short peak in a low plateau does not restart the wait; the target never lies below what is wanted now.
+    let targets = follow(&settings, 6, &[6, 2, 2, 5, 2, 2, 2]);
+    assert_eq!(targets, [6, 6, 6, 6, 5, 2, 2]);
 }
 
 #[test]
