@@ -126,7 +126,7 @@ pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (
         snapshot,
         &mut state,
         &demand,
-        planned.as_ref().ok(),
+        planned.as_ref().ok().map(|planned| (&input, planned)),
     );
     tell_lowered(&lowered, &mut cycle.decisions);
     (state, cycle)

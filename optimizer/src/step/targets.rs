@@ -19,7 +19,7 @@ pub(super) fn decide(
     snapshot: &Snapshot,
     state: &mut State,
     demand: &Demand,
-    planned: Option<&Planned>,
+    planned: Option<(&PlanInput<'_>, &Planned)>,
 ) -> Vec<Decision> {
     let mut decisions = Vec::with_capacity(autoscaler.catalogue.variants.len());
     for (v, variant) in autoscaler.catalogue.variants.iter().enumerate() {
@@ -39,9 +39,9 @@ pub(super) fn decide(
                 .then(|| reason("held", "the limits contradict each other".into()))
         });
         let (planned_replicas, target, reasons) = match (hold, planned, sample) {
-            (None, Some(planned), Some(sample)) => {
+            (None, Some((input, planned)), Some(sample)) => {
                 let mut wanted = planned.plan.replicas[v];
-                let mut reasons = why(demand, planned, v);
+                let mut reasons = why(demand, (input, planned), v);
                 if stocked_out(autoscaler, sample) {
                     wanted = wanted
                         .max(with_device(sample).min(current) + 1)
@@ -82,7 +82,7 @@ pub(super) fn decide(
             reasons,
         });
     }
-    if let Some(planned) = planned {
+    if let Some((_, planned)) = planned {
         keep_until_replaced(autoscaler, snapshot, (demand, planned), &mut decisions);
     }
     decisions
@@ -172,11 +172,13 @@ fn bounded(target: u32, min: u32, max: Option<u32>) -> u32 {
     target.max(min).min(max.unwrap_or(u32::MAX).max(min))
 }
 
-/// What the plan loads the variant with, and the bound that its capacity rests on.
-fn why(demand: &Demand, planned: &Planned, v: usize) -> Vec<Reason> {
+/// What the plan loads the variant with, and the bound that its capacity rests on. The capacity told is the one that was
+/// planned with: the model's, times what trust and experience make of it.
+fn why(demand: &Demand, (input, planned): (&PlanInput<'_>, &Planned), v: usize) -> Vec<Reason> {
     let name = &planned.problem.variants[v].name;
     let mut out = Vec::new();
     for (w, workload) in demand.workloads.iter().enumerate() {
+        let factor = input.factor(v, workload);
         for (route, share) in planned.used_routes(w) {
             let Some(stage) = route.variants.iter().position(|n| n == name) else {
                 continue;
@@ -185,10 +187,11 @@ fn why(demand: &Demand, planned: &Planned, v: usize) -> Vec<Reason> {
             out.push(reason(
                 "demand",
                 format!(
-                    "{:.2} of {:.2} rps of {}; one replica sustains {:.2} rps, bound by {}",
+                    "{:.2} of {:.2} rps of {}; one replica is trusted with {:.2} rps (model {:.2}), bound by {}",
                     share * workload.rate,
                     workload.rate,
                     workload.class,
+                    factor * capacity.rate(),
                     capacity.rate(),
                     capacity.binding()
                 ),
