@@ -41,8 +41,11 @@ impl Default for HeadroomSettings {
     }
 }
 
-/// Multiple of the tolerated misses beyond which a window counts no more.
+/// Multiple of the tolerated misses beyond which a window counts no more for the factor: one bad minute is not ten.
 const WORST: f64 = 12.0;
+/// Likewise for the caution, which has a promise to keep over hours and so hears bursts of misses more fully; heard in
+/// full, one outage would keep a fleet large for the rest of the day.
+const WORST_HEARD: f64 = 30.0;
 /// Load over what the fleet is expected to carry up to which meeting promises says nothing about capacity.
 const SLACK: f64 = 0.65;
 /// Load beyond which missing them begins to say less.
@@ -117,15 +120,14 @@ impl Headroom {
         let tolerated = ((1.0 - promised) * settings.budget_share).clamp(1e-4, 0.5);
         let share = bad / (good + bad);
         self.recent_misses = share;
-        // One bad minute is not ten: a burst of misses counts up to a multiple of what is tolerated.
-        let surplus = (tolerated - share.min(WORST * tolerated)) / tolerated;
+        let surplus = |worst: f64| (tolerated - share.min(worst * tolerated)) / tolerated;
         // Long pauses teach no more than a minute does.
         let hours = hours.min(1.0 / 60.0);
-        let weight = weight(pressure, surplus > 0.0);
-        self.log = (self.log + weight * settings.growth_per_hour * hours * surplus)
+        let weight = weight(pressure, share < tolerated);
+        self.log = (self.log + weight * settings.growth_per_hour * hours * surplus(WORST))
             .clamp(settings.least.ln(), settings.greatest.ln());
-        self.caution =
-            (self.caution - settings.calming_per_hour * hours * surplus).clamp(0.0, MOST_CAUTION);
+        self.caution = (self.caution - settings.calming_per_hour * hours * surplus(WORST_HEARD))
+            .clamp(0.0, MOST_CAUTION);
     }
 }
 
