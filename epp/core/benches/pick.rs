@@ -9,7 +9,7 @@ use wva_epp_core::config::Config;
 use wva_epp_core::endpoint::{CacheConfig, Metrics};
 use wva_epp_core::picker::Picker;
 use wva_epp_core::pool::{Directory, Pool};
-use wva_epp_core::predict::{Ask, Work};
+use wva_epp_core::predict::{Ask, Queue, Work};
 use wva_epp_core::prefix::Chain;
 use wva_epp_core::request::{Request, Targets};
 use wva_epp_core::router::Router;
@@ -85,7 +85,8 @@ fn predict_one(bencher: Bencher<'_, '_>) {
         waiting: 2.0,
         kv_tokens: 24_000.0,
         backlog: 3000.0,
-        prompt_rate: 9000.0,
+        queue: Queue::default(),
+        prefill_share: 0.2,
     };
     let ask = Ask {
         uncached: 700.0,

@@ -193,14 +193,20 @@ impl Lora {
     }
 }
 
-/// Requests sent to an endpoint so far, and their prompt tokens. A scrape carries the count of its moment, so that what
-/// was sent later is known exactly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Requests sent to an endpoint so far, and what of them is in flight. A scrape carries the count of its moment, so that
+/// what was sent and what ended later is known exactly, and what was there beyond it is known to be others'.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Sent {
     /// Requests.
     pub requests: u64,
     /// Prompt tokens.
     pub tokens: u64,
+    /// Requests in flight without a first token.
+    pub pending: f64,
+    /// Requests in flight with one.
+    pub running: f64,
+    /// Prompt and expected output tokens of those in flight.
+    pub held: f64,
 }
 
 /// What one scrape of an endpoint said.

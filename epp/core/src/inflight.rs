@@ -6,6 +6,7 @@
 
 use crate::endpoint::{Sent, Slot};
 use crate::pool::Pool;
+use crate::predict::{Predicted, Queue};
 
 /// Names one request in flight. Given back by [`Inflight::finish`]; a second time it names nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +33,8 @@ struct Open {
     uncached: f64,
     /// Prompt and expected output.
     tokens: f64,
+    /// Time that computing the prompt was expected to take.
+    seconds: f64,
     /// Whether the first token is still to come.
     pending: bool,
     open: bool,
@@ -48,20 +51,49 @@ pub struct Load {
     pub pending_tokens: f64,
     /// Prompt and expected output tokens of all.
     pub tokens: f64,
-    /// Prompt tokens to compute that are sent per second, lately.
-    pub prompt_rate: f64,
-    /// When that rate was updated, seconds.
-    rate_at: f64,
+    /// Time that computing the prompts of those without a first token takes, as far as it was predicted, seconds.
+    expected: f64,
+    /// When the last iteration with these prompts begins and ends, and the tokens that it has room for.
+    begins: f64,
+    ends: f64,
+    room: f64,
+    /// Share of the time that prompts take, lately, and when that was updated, seconds.
+    share: f64,
+    share_at: f64,
     sent: Sent,
     generation: u32,
 }
 
-/// Time over which the rate of prompt tokens is averaged, seconds.
-const RATE_OVER_S: f64 = 10.0;
+/// Time over which the share that prompts take is averaged, seconds.
+const SHARE_OVER_S: f64 = 10.0;
+
+/// Share of the expected time of unanswered prompts that is always taken to be ahead still.
+const UNPROVEN: f64 = 0.2;
 
 impl Load {
-    pub(crate) fn rate(&self, now: f64) -> f64 {
-        self.prompt_rate * (-(now - self.rate_at).max(0.0) / RATE_OVER_S).exp()
+    /// What is left of the prompts sent so far: progress is reckoned by the clock, since no answer tells of it, but never
+    /// believed beyond a share of what has not been answered.
+    pub(crate) fn queue(&self, now: f64) -> Queue {
+        Queue {
+            begins_s: (self.begins - now).max(0.0),
+            ends_s: (self.ends - now).clamp(UNPROVEN * self.expected, self.expected),
+            room: self.room,
+        }
+    }
+
+    /// What was sent, and what of it is in flight.
+    pub(crate) fn sent(&self) -> Sent {
+        Sent {
+            pending: f64::from(self.pending),
+            running: f64::from(self.requests - self.pending),
+            held: self.tokens,
+            ..self.sent
+        }
+    }
+
+    /// Share of the time that prompts sent from here take, averaged over about ten seconds.
+    pub(crate) fn prefill_share(&self, now: f64) -> f64 {
+        self.share * (-(now - self.share_at).max(0.0) / SHARE_OVER_S).exp()
     }
 }
 
@@ -108,13 +140,7 @@ impl Inflight {
     /// when it is answered.
     #[must_use]
     pub fn sent(&self, slot: Slot) -> Sent {
-        self.load(slot).sent
-    }
-
-    /// Prompt tokens to compute that are sent to an endpoint per second, averaged over about ten seconds.
-    #[must_use]
-    pub fn prompt_rate(&self, slot: Slot, now: f64) -> f64 {
-        self.load(slot).rate(now)
+        self.load(slot).sent()
     }
 
     /// Requests in flight, everywhere.
@@ -125,14 +151,7 @@ impl Inflight {
 
     /// Counts a request that is being sent: `uncached` of its `prompt` tokens are to be computed, and `output` tokens
     /// are expected.
-    pub fn begin(
-        &mut self,
-        slot: Slot,
-        uncached: f64,
-        prompt: f64,
-        output: f64,
-        now: f64,
-    ) -> Ticket {
+    pub fn begin(&mut self, slot: Slot, uncached: f64, prompt: f64, output: f64) -> Ticket {
         if self.loads.len() <= slot.index() {
             self.loads.resize(slot.index() + 1, Load::default());
         }
@@ -144,18 +163,31 @@ impl Inflight {
         load.tokens += tokens;
         load.sent.requests += 1;
         load.sent.tokens += prompt as u64;
-        load.prompt_rate = load.rate(now) + uncached / RATE_OVER_S;
-        load.rate_at = now;
         let open = Open {
             serial: 0,
             slot,
             generation: load.generation,
             uncached,
             tokens,
+            seconds: 0.0,
             pending: true,
             open: true,
         };
         self.enter(open)
+    }
+
+    /// Notes how the prompt of a request is expected to pass.
+    pub(crate) fn expect(&mut self, ticket: Ticket, predicted: &Predicted, now: f64) {
+        let Some((open, Some(load))) = self.find(ticket) else {
+            return;
+        };
+        let queue = &predicted.queue;
+        open.seconds = queue.ends_s - load.queue(now).ends_s;
+        load.expected += open.seconds;
+        (load.begins, load.ends) = (now + queue.begins_s, now + queue.ends_s);
+        load.room = queue.room;
+        load.share = load.prefill_share(now) + predicted.prefill / SHARE_OVER_S;
+        load.share_at = now;
     }
 
     fn enter(&mut self, open: Open) -> Ticket {
@@ -185,7 +217,7 @@ impl Inflight {
         if let Some((open, load)) = self.find(ticket) {
             let was_pending = std::mem::take(&mut open.pending);
             if let (true, Some(load)) = (was_pending, load) {
-                load.answered(open.uncached);
+                load.answered(open);
             }
         }
     }
@@ -198,7 +230,7 @@ impl Inflight {
         open.open = false;
         if let Some(load) = load {
             if open.pending {
-                load.answered(open.uncached);
+                load.answered(open);
             }
             load.requests -= 1;
             load.tokens = if load.requests == 0 {
@@ -234,21 +266,30 @@ impl Inflight {
         if open.slot == to {
             return ticket;
         }
-        let (uncached, output) = (open.uncached, open.tokens - open.uncached);
+        let (uncached, seconds) = (open.uncached, open.seconds);
+        let output = open.tokens - uncached;
         self.finish(ticket);
-        self.begin(to, uncached, uncached, output, now)
+        let ticket = self.begin(to, uncached, uncached, output);
+        if let Some((open, Some(load))) = self.find(ticket) {
+            open.seconds = seconds;
+            load.expected += seconds;
+            load.ends = load.ends.max(now) + seconds;
+        }
+        ticket
     }
 }
 
 impl Load {
-    fn answered(&mut self, uncached: f64) {
+    fn answered(&mut self, open: &Open) {
         self.pending -= 1;
         // Sums of differences drift; where nothing is left, nothing is left.
-        self.pending_tokens = if self.pending == 0 {
-            0.0
-        } else {
-            (self.pending_tokens - uncached).max(0.0)
-        };
+        if self.pending == 0 {
+            (self.pending_tokens, self.expected) = (0.0, 0.0);
+            (self.begins, self.ends) = (0.0, 0.0);
+            return;
+        }
+        self.pending_tokens = (self.pending_tokens - open.uncached).max(0.0);
+        self.expected = (self.expected - open.seconds).max(0.0);
     }
 }
 
@@ -260,8 +301,8 @@ mod tests {
     fn counts_return_to_nothing() {
         let mut inflight = Inflight::default();
         let slot = Slot(3);
-        let a = inflight.begin(slot, 80.0, 100.0, 20.0, 0.0);
-        let b = inflight.begin(slot, 50.0, 50.0, 10.0, 0.0);
+        let a = inflight.begin(slot, 80.0, 100.0, 20.0);
+        let b = inflight.begin(slot, 50.0, 50.0, 10.0);
         assert_eq!(inflight.load(slot).pending_tokens, 130.0);
         inflight.first_token(a);
         inflight.first_token(a);
@@ -292,7 +333,8 @@ mod tests {
             inflight.sent(slot),
             Sent {
                 requests: 2,
-                tokens: 150
+                tokens: 150,
+                ..Sent::default()
             }
         );
         assert_eq!(inflight.requests(), 0);
@@ -301,9 +343,9 @@ mod tests {
     #[test]
     fn a_ticket_is_good_once() {
         let mut inflight = Inflight::default();
-        let a = inflight.begin(Slot(0), 1.0, 1.0, 1.0, 0.0);
+        let a = inflight.begin(Slot(0), 1.0, 1.0, 1.0);
         inflight.finish(a);
-        let b = inflight.begin(Slot(0), 1.0, 1.0, 1.0, 0.0);
+        let b = inflight.begin(Slot(0), 1.0, 1.0, 1.0);
         inflight.finish(a);
         inflight.first_token(a);
         assert_eq!(
@@ -326,13 +368,44 @@ mod tests {
     }
 
     #[test]
-    fn the_prompt_rate_follows_and_fades() {
+    fn the_share_of_prompts_follows_and_fades() {
         let mut inflight = Inflight::default();
+        let predicted = Predicted {
+            prefill: 0.3,
+            ..Predicted::default()
+        };
         for second in 0..100 {
-            inflight.begin(Slot(0), 500.0, 500.0, 1.0, f64::from(second));
+            let now = f64::from(second);
+            let ticket = inflight.begin(Slot(0), 500.0, 500.0, 1.0);
+            inflight.expect(ticket, &predicted, now);
         }
-        let rate = inflight.prompt_rate(Slot(0), 99.5);
-        assert!((450.0..550.0).contains(&rate), "{rate}");
-        assert!(inflight.prompt_rate(Slot(0), 200.0) < 1.0);
+        let share = inflight.load(Slot(0)).prefill_share(99.5);
+        assert!((0.27..0.33).contains(&share), "{share}");
+        assert!(inflight.load(Slot(0)).prefill_share(200.0) < 1e-3);
+    }
+
+    #[test]
+    fn progress_is_reckoned_but_not_believed_to_the_end() {
+        let mut inflight = Inflight::default();
+        let queue = Queue {
+            begins_s: 1.0,
+            ends_s: 2.0,
+            room: 100.0,
+        };
+        let predicted = Predicted {
+            queue,
+            ..Predicted::default()
+        };
+        let ticket = inflight.begin(Slot(0), 500.0, 500.0, 1.0);
+        inflight.expect(ticket, &predicted, 10.0);
+        let at = |inflight: &Inflight, now| inflight.load(Slot(0)).queue(now);
+        assert_eq!(at(&inflight, 10.0), queue);
+        assert_eq!(
+            (at(&inflight, 11.5).begins_s, at(&inflight, 11.5).ends_s),
+            (0.0, 0.5)
+        );
+        assert_eq!(at(&inflight, 99.0).ends_s, UNPROVEN * 2.0);
+        inflight.first_token(ticket);
+        assert_eq!(at(&inflight, 10.0).ends_s, 0.0);
     }
 }

@@ -13,7 +13,7 @@ use crate::endpoint::Slot;
 use crate::filter::allows;
 use crate::inflight::Flight;
 use crate::pool::Pool;
-use crate::predict::Ask;
+use crate::predict::{Ask, Predicted};
 use crate::prefix::PrefixLimits;
 use crate::profile::Profile;
 use crate::request::Request;
@@ -136,7 +136,6 @@ impl Picker {
             pool,
             request,
             loads: inflight.loads(),
-            inflight,
             matched: &matched,
             block_tokens: f64::from(prefix.limits().block_tokens),
             cold,
@@ -158,15 +157,24 @@ impl Picker {
                 .flatten()
                 .for_each(|slot| prefix.touch(slot, request.chain));
         }
-        let mut begin = |slot: Slot, uncached: f64, output: f64| {
-            inflight.begin(slot, uncached, request.prompt_tokens, output, now)
+        let mut begin = |slot: Slot, uncached: f64, output: f64, predicted: Option<Predicted>| {
+            let ticket = inflight.begin(slot, uncached, request.prompt_tokens, output);
+            if let Some(predicted) = predicted {
+                inflight.expect(ticket, &predicted, now);
+            }
+            ticket
         };
+        let (here, there) = match stages.prefill {
+            Some(_) => (None, asks.predicted),
+            None => (asks.predicted, None),
+        };
+        let uncached = asks.decode.uncached;
         let flight = Flight {
-            decode: begin(stages.decode, asks.decode.uncached, request.output_tokens),
+            decode: begin(stages.decode, uncached, request.output_tokens, here),
             prefill: stages
                 .prefill
                 .zip(asks.prefill)
-                .map(|(s, ask)| begin(s, ask.uncached, 0.0)),
+                .map(|(s, ask)| begin(s, ask.uncached, 0.0, there)),
         };
         Ok(self.choice(pool, stages, &asks, flight))
     }
@@ -179,7 +187,6 @@ impl Picker {
             pool,
             request: &Request::default(),
             loads: state.inflight.loads(),
-            inflight: &state.inflight,
             matched: &[],
             block_tokens: 0.0,
             cold: &state.cold,
@@ -273,7 +280,7 @@ struct Stages {
 struct Asks {
     decode: Ask,
     prefill: Option<Ask>,
-    predicted: Option<crate::predict::Predicted>,
+    predicted: Option<Predicted>,
 }
 
 impl Stages {
@@ -323,7 +330,7 @@ fn hopeless(round: &Round<'_>, base: &[Slot]) -> bool {
         return false;
     }
     let mut predictions = base.iter().filter_map(|&s| round.predicted(s)).peekable();
-    let misses = |p: crate::predict::Predicted| {
+    let misses = |p: Predicted| {
         targets.ttft.is_some_and(|t| p.ttft > t) || targets.tpot.is_some_and(|t| p.tpot > t)
     };
     predictions.peek().is_some() && predictions.all(misses)

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::endpoint::{Endpoint, Lora, Metrics, Roles, Slot};
+use crate::endpoint::{Endpoint, Lora, Metrics, Roles, Sent, Slot};
 use crate::predict::VariantModel;
 
 /// What rarely changes.
@@ -40,8 +40,8 @@ pub(crate) struct Load {
     pub running: Vec<f64>,
     pub kv_usage: Vec<f64>,
     pub kv_tokens: Vec<f64>,
-    pub sent_requests: Vec<u64>,
-    pub sent_tokens: Vec<u64>,
+    /// What this picker had sent then; `None` corrects nothing.
+    pub sent: Vec<Option<Sent>>,
     pub lora: Vec<Option<Arc<Lora>>>,
 }
 
@@ -183,8 +183,7 @@ impl Directory {
             }
             load.kv_usage.push(f64::NAN);
             load.kv_tokens.push(f64::NAN);
-            load.sent_requests.push(u64::MAX);
-            load.sent_tokens.push(u64::MAX);
+            load.sent.push(None);
             load.lora.push(None);
             Slot(
                 u32::try_from(members.endpoints.len() - 1).expect("fewer endpoints than addresses"),
@@ -204,6 +203,7 @@ impl Directory {
             column[i] = f64::NAN;
         }
         (load.kv_usage[i], load.kv_tokens[i]) = (f64::NAN, f64::NAN);
+        load.sent[i] = None;
         load.lora[i] = None;
         let members = Arc::make_mut(&mut self.pool.members);
         members.endpoints[i] = None;
@@ -230,8 +230,7 @@ impl Directory {
         load.waiting[i] = sound(metrics.waiting);
         load.running[i] = sound(metrics.running);
         load.kv_usage[i] = sound(metrics.kv_usage.clamp(f64::MIN, 1.0));
-        load.sent_requests[i] = metrics.sent.map_or(u64::MAX, |s| s.requests);
-        load.sent_tokens[i] = metrics.sent.map_or(u64::MAX, |s| s.tokens);
+        load.sent[i] = metrics.sent;
         if let Some(tokens) = metrics
             .cache
             .map(|c| c.tokens())

@@ -1,7 +1,7 @@
 //! Predicted latency of one request on one endpoint, from the fitted iteration law of its variant.
 //!
 //! ```text
-//!  TTFT = front end + rest of the running iteration + wait for a slot + full iterations of backlog + the last one
+//!  TTFT = front end + rest of the running iteration + wait for a slot + prompts ahead + iterations of this one
 //!  TPOT = decode iteration with one more sequence / (1 − share of time that others' prompts take)
 //! ```
 //! The steady-state models of `wva-models` answer "what will latency be at this rate"; here the state is known (what runs,
@@ -37,10 +37,24 @@ pub struct Work {
     pub waiting: f64,
     /// Tokens in the KV cache.
     pub kv_tokens: f64,
-    /// Prompt tokens to compute before this request's.
+    /// Prompt tokens to compute before this request's, beyond the queue.
     pub backlog: f64,
-    /// Prompt tokens to compute that arrive per second.
-    pub prompt_rate: f64,
+    /// Prompts to compute before this request's, as they were predicted when they were sent.
+    pub queue: Queue,
+    /// Share of its time that prompts take, lately.
+    pub prefill_share: f64,
+}
+
+/// Prompts on their way through an engine: it computes them in the order of arrival, in iterations of at most the token
+/// budget, and what arrives during one iteration shares the next.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Queue {
+    /// Seconds until the last iteration with prompts begins; 0 when it runs or there is none.
+    pub begins_s: f64,
+    /// Seconds until it ends; 0 where there is none.
+    pub ends_s: f64,
+    /// Prompt tokens that it has room for.
+    pub room: f64,
 }
 
 /// What is asked of it.
@@ -55,12 +69,18 @@ pub struct Ask {
 }
 
 /// Predicted means in seconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Predicted {
     /// Time to first token.
     pub ttft: f64,
     /// Time per output token after it.
     pub tpot: f64,
+    /// Time that the prompt adds to the engine's iterations.
+    pub prefill: f64,
+    /// Waiting that this causes to prompts that are yet to come, all together.
+    pub burden: f64,
+    /// The queue behind the prompt.
+    pub queue: Queue,
 }
 
 /// Largest share of time that prompts of others are taken to need; beyond it there is no steady state to speak of.
@@ -100,22 +120,29 @@ impl VariantModel {
         } else {
             ask.uncached
         };
-        let residual = if batch > 0.0 { 0.5 * now } else { 0.0 };
-        let ttft = self.replica.law.front_end_s
-            + residual
-            + self.slot_wait(work, now, output)
-            + self.prefill(work, batch, prompt, ask.cached);
+        let (queue, prefill) = self.prefill(work, batch, now, (prompt, ask.cached));
+        let law = &self.replica.law;
+        let busy = work.prefill_share.min(MOST_PREFILL_SHARE);
+        // Prompts that come before its last iteration begins will share it.
+        let joining = (queue.begins_s * busy).min(queue.room * law.per_token_s);
+        let ttft = law.front_end_s + self.slot_wait(work, now, output) + queue.ends_s + joining;
         let joined = self.decode(
             batch + 1.0,
             work.kv_tokens + ask.cached + ask.uncached + 0.5 * output,
         );
-        let busy = (work.prompt_rate * self.replica.law.per_token_s).min(MOST_PREFILL_SHARE);
         let tpot = if self.role == Role::Prefill {
             0.0
         } else {
             joined / (1.0 - busy)
         };
-        Predicted { ttft, tpot }
+        Predicted {
+            ttft,
+            tpot,
+            prefill,
+            // A queue's work grows by 1 / (1 − busy) of what is put in before it is empty again.
+            burden: prefill * busy / (1.0 - busy),
+            queue,
+        }
     }
 
     /// Seconds of an iteration that only decodes.
@@ -148,8 +175,15 @@ impl VariantModel {
         ahead * output.max(1.0) * iteration / most
     }
 
-    /// Seconds of the iterations that compute the backlog and then this prompt.
-    fn prefill(&self, work: &Work, batch: f64, prompt: f64, cached: f64) -> f64 {
+    /// The queue once this prompt is in it, and the seconds that the prompt adds to iterations that only decode, which take
+    /// `decode` seconds.
+    fn prefill(
+        &self,
+        work: &Work,
+        batch: f64,
+        decode: f64,
+        (prompt, cached): (f64, f64),
+    ) -> (Queue, f64) {
         let law = &self.replica.law;
         let budget = (self.replica.limits.token_budget - batch).max(1.0);
         let total = work.backlog + prompt.max(1.0);
@@ -163,11 +197,30 @@ impl VariantModel {
                 any_prefill: prompt > 0.0,
             })
         };
-        let mut seconds = iteration(total - full * budget);
+        let attention = law.per_chunk_context_s * prompt * (cached + 0.5 * prompt);
+        let last = iteration(total - full * budget) + attention / (full + 1.0);
+        let mut alone = last + attention - attention / (full + 1.0);
         if full > 0.0 {
-            seconds += full * iteration(budget);
+            alone += full * iteration(budget);
         }
-        seconds + law.per_chunk_context_s * prompt * (cached + 0.5 * prompt)
+        let added = (alone - (full + 1.0) * decode).max(0.0);
+        let before = work.queue;
+        if before.begins_s > 0.0 && total <= before.room {
+            let queue = Queue {
+                ends_s: before.ends_s + added,
+                room: before.room - total,
+                ..before
+            };
+            return (queue, added);
+        }
+        let residual = if batch > 0.0 { 0.5 * decode } else { 0.0 };
+        let ends_s = before.ends_s.max(residual) + alone;
+        let queue = Queue {
+            begins_s: ends_s - last,
+            ends_s,
+            room: (full + 1.0) * budget - total,
+        };
+        (queue, added)
     }
 }
 
@@ -243,7 +296,12 @@ mod tests {
             waiting: 2.0,
             kv_tokens: 24_000.0,
             backlog: 3000.0,
-            prompt_rate: 9000.0,
+            queue: Queue {
+                begins_s: 0.05,
+                ends_s: 0.1,
+                room: 100.0,
+            },
+            prefill_share: 0.2,
         };
         let at = |work: &Work, uncached| model.predict(work, &ask(uncached));
         let reference = at(&base, 1000.0);
@@ -265,7 +323,7 @@ mod tests {
                 ..base
             },
             Work {
-                prompt_rate: 30_000.0,
+                prefill_share: 0.6,
                 ..base
             },
         ];
@@ -278,6 +336,51 @@ mod tests {
         }
         assert!(at(&base, 100.0).ttft < reference.ttft);
         assert!(at(&base, 100_000.0).ttft > 10.0 * reference.ttft);
+    }
+
+    #[test]
+    fn prompts_that_arrive_during_an_iteration_share_the_next() {
+        let model = h100();
+        let first = model.predict(&Work::default(), &ask(1000.0));
+        assert_eq!(first.queue.begins_s, 0.0, "begins at once");
+        let at = |queue: Queue, tokens: f64| {
+            let work = Work {
+                queue,
+                ..Work::default()
+            };
+            model.predict(&work, &ask(tokens)).queue
+        };
+        let second = at(first.queue, 1000.0);
+        assert!((second.begins_s - first.queue.ends_s).abs() < 1e-12);
+        let alone = second.ends_s - second.begins_s;
+        let third = at(second, 1000.0);
+        let added = third.ends_s - second.ends_s;
+        assert_eq!(third.begins_s, second.begins_s);
+        assert!(added > 0.0 && added < alone, "{added} {alone}");
+        let long = at(third, 8000.0);
+        assert!(long.begins_s > third.begins_s && long.room < 8192.0);
+    }
+
+    #[test]
+    fn a_cached_prefix_is_worth_more_the_busier_the_endpoint() {
+        let model = h100();
+        let saved = |share: f64| {
+            let work = Work {
+                prefill_share: share,
+                ..Work::default()
+            };
+            let of = |cached: f64| {
+                let ask = Ask {
+                    uncached: 4000.0 - cached,
+                    cached,
+                    output: 0.0,
+                };
+                let p = model.predict(&work, &ask);
+                p.ttft + p.burden
+            };
+            of(0.0) - of(3000.0)
+        };
+        assert!(saved(0.0) > 0.0 && saved(0.5) > 1.5 * saved(0.0));
     }
 
     #[test]

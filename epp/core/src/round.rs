@@ -6,7 +6,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use crate::endpoint::Slot;
 use crate::inflight::{Inflight, Load};
 use crate::pool::Pool;
-use crate::predict::{Ask, Predicted, Work};
+use crate::predict::{Ask, Predicted, VariantModel, Work};
 use crate::prefix::{PrefixIndex, PrefixLimits};
 use crate::request::Request;
 
@@ -86,7 +86,6 @@ pub(crate) struct Round<'a> {
     pub pool: &'a Pool,
     pub request: &'a Request<'a>,
     pub loads: &'a [Load],
-    pub inflight: &'a Inflight,
     /// Leading blocks of the prompt that each endpoint holds; empty where nobody asked.
     pub matched: &'a [u32],
     pub block_tokens: f64,
@@ -101,8 +100,10 @@ impl Round<'_> {
 
     /// Requests sent since the scrape: (without a first token, with one).
     fn since(&self, slot: Slot, own: &Load) -> (f64, f64) {
-        let base = self.pool.load.sent_requests[slot.index()];
-        let sent = self.inflight.sent(slot).requests.saturating_sub(base);
+        let Some(base) = self.pool.load.sent[slot.index()] else {
+            return (0.0, 0.0);
+        };
+        let sent = own.sent().requests.saturating_sub(base.requests);
         let pending = sent.min(u64::from(own.pending));
         let started = (sent - pending).min(u64::from(own.requests - own.pending));
         (pending as f64, started as f64)
@@ -124,11 +125,8 @@ impl Round<'_> {
     pub(crate) fn kv_usage(&self, slot: Slot) -> f64 {
         let load = &self.pool.load;
         let usage = load.kv_usage[slot.index()];
-        let sent = self
-            .inflight
-            .sent(slot)
-            .tokens
-            .saturating_sub(load.sent_tokens[slot.index()]);
+        let base = load.sent[slot.index()].map_or(u64::MAX, |s| s.tokens);
+        let sent = self.own(slot).sent().tokens.saturating_sub(base);
         let capacity = load.kv_tokens[slot.index()];
         if sent == 0 || capacity.is_nan() {
             return usage;
@@ -171,30 +169,35 @@ impl Round<'_> {
     /// Predicted latency on the endpoint; `None` without a model of its variant.
     pub(crate) fn predicted(&self, slot: Slot) -> Option<Predicted> {
         let model = self.pool.model(slot)?;
-        let own = self.own(slot);
-        // Where nothing is scraped, what was sent is all there is.
-        let known = |x: f64, sent: u32| if x.is_nan() { f64::from(sent) } else { x };
-        let waiting = known(self.waiting(slot), own.pending);
-        let running = known(self.running(slot), own.requests - own.pending);
-        let usage = self.kv_usage(slot);
-        let capacity = self.pool.load.kv_tokens[slot.index()];
-        let capacity = if capacity.is_nan() {
+        Some(model.predict(&self.work(slot, model), &self.ask(slot)))
+    }
+
+    /// What the endpoint is doing: what was sent from here, which is known to the moment, and what the scrape showed
+    /// beyond that, which is from others.
+    fn work(&self, slot: Slot, model: &VariantModel) -> Work {
+        let (own, load, i) = (self.own(slot), &self.pool.load, slot.index());
+        let now = own.sent();
+        let then = load.sent[i].unwrap_or(now);
+        // `max` takes NaN, where nothing was scraped, for 0.
+        let waiting = (load.waiting[i] - then.pending).max(0.0);
+        let all = (load.waiting[i] + load.running[i] - then.pending - then.running).max(0.0);
+        let capacity = if load.kv_tokens[i].is_nan() {
             model.replica.limits.kv_tokens
         } else {
-            capacity
+            load.kv_tokens[i]
         };
-        let others = (waiting - f64::from(own.pending)).max(0.0);
-        let work = Work {
-            running,
-            waiting,
-            kv_tokens: if usage.is_nan() {
-                own.tokens
+        let scraped = load.kv_usage[i] * capacity + now.held - then.held;
+        Work {
+            running: now.running + (all - waiting).max(0.0),
+            waiting: now.pending + waiting,
+            kv_tokens: if scraped.is_nan() {
+                now.held
             } else {
-                usage * capacity
+                scraped.clamp(0.0, capacity)
             },
-            backlog: own.pending_tokens + others * model.mean_prompt,
-            prompt_rate: own.rate(self.now),
-        };
-        Some(model.predict(&work, &self.ask(slot)))
+            backlog: waiting * model.mean_prompt,
+            queue: own.queue(self.now),
+            prefill_share: own.prefill_share(self.now),
+        }
     }
 }

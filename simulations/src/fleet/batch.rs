@@ -105,7 +105,7 @@ impl Fleet<'_> {
             self.streams[self.sequences[id].stream as usize].owe(due, -1);
         }
         if let Some(endpoints) = &mut self.endpoints {
-            endpoints.note((id, &self.sequences[id]), pod, decoder, self.now);
+            endpoints.note((id, &self.sequences[id]), pod, decoder);
         }
         self.send(id, pod, decoder);
     }

@@ -236,7 +236,6 @@ impl Endpoints {
         (id, sequence): (SequenceId, &Sequence),
         pod: u32,
         decoder: Option<u32>,
-        now: Time,
     ) {
         self.chain_of(sequence);
         let place = |pod: u32| self.places.get(pod as usize).copied().flatten();
@@ -247,9 +246,7 @@ impl Endpoints {
         let tokens = f64::from(sequence.to_compute());
         let mut begin = |slot: Slot, uncached: f64| {
             state.prefix.touch(slot, &self.chain);
-            state
-                .inflight
-                .begin(slot, uncached, tokens, 0.0, now.seconds())
+            state.inflight.begin(slot, uncached, tokens, 0.0)
         };
         let flight = match second {
             None => Flight {

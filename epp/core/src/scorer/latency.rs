@@ -156,8 +156,16 @@ fn composite(
     }));
 }
 
-/// Cost of a request on an endpoint: the worse of TTFT and TPOT, each over its bound; without bounds the time to the
-/// last token. The score is the least cost over this one; the shortest queue where no variant has a model.
+/// Power of TPOT over its bound in the cost of a request: nothing to speak of far below the bound, steep near it.
+const NEAR_BOUND: i32 = 8;
+
+/// Cost of a request on an endpoint: its own time to first token and the waiting that its prompt causes to later ones, over
+/// the bound, and what TPOT comes near its own; without bounds the time to the last token. The score is the least cost
+/// over this one; the shortest queue where no variant has a model.
+///
+/// The worse of the two ratios alone would not do: where TPOT is the nearer bound, as it is with long prompts and bounds
+/// that grow with them, it hides what a queue or a cached prefix does to TTFT. The waiting caused is what makes a
+/// busy endpoint that holds the prefix better than an idle one that does not.
 pub(super) fn slo(round: &Round<'_>, of: &[Slot], out: &mut Vec<f64>) {
     let targets = round.request.targets;
     let mut best = f64::INFINITY;
@@ -167,14 +175,14 @@ pub(super) fn slo(round: &Round<'_>, of: &[Slot], out: &mut Vec<f64>) {
         };
         let cost = if targets.any() {
             let ratio = |bound: Option<f64>, x: f64| bound.map_or(0.0, |b| x / b);
-            ratio(targets.ttft, p.ttft).max(ratio(targets.tpot, p.tpot))
+            ratio(targets.ttft, p.ttft + p.burden) + ratio(targets.tpot, p.tpot).powi(NEAR_BOUND)
         } else {
             let output = if round.request.output_tokens > 0.0 {
                 round.request.output_tokens
             } else {
                 round.pool.model(slot).map_or(1.0, |m| m.mean_output)
             };
-            p.ttft + output * p.tpot
+            p.ttft + p.burden + output * p.tpot
         };
         best = best.min(cost);
         cost
