@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{Folder, has_keys};
 
 /// Short enough to wait for: everything loads and decides quickly.
-const QUICK: [&str; 9] = [
+const QUICK: [&str; 11] = [
     "demo",
     "--duration",
     "6s",
@@ -16,6 +16,8 @@ const QUICK: [&str; 9] = [
     "500ms",
     "--cycle",
     "500ms",
+    "--rate-scale",
+    "8",
     "-o",
     "json",
 ];
