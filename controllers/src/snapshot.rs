@@ -12,7 +12,7 @@ mod catalogue;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wva_optimizer::snapshot::{Snapshot, StreamSample, VariantSample};
+use wva_optimizer::snapshot::{Quota, Snapshot, StreamSample, VariantSample};
 use wva_optimizer::step::{Autoscaler, Settings};
 
 use crate::index::Finding;
@@ -168,6 +168,7 @@ pub fn pose(
         variants: variants.collect(),
         streams: gathered.streams.iter().filter_map(stream_sample).collect(),
         stock: fleet.stock.clone(),
+        quotas: quotas(fleet, &takes_part),
         warm: warm(fleet, gathered, before.last_request, now),
     };
     Posed {
@@ -179,6 +180,30 @@ pub fn pose(
         left_out: made.left_out,
         guesses: made.guesses,
     }
+}
+
+/// What each namespace may hold, shared by its variants; those that take no part keep what they hold.
+fn quotas(fleet: &Fleet, takes_part: &BTreeSet<&str>) -> BTreeMap<String, Quota> {
+    let shared = fleet.quotas.iter().map(|view| {
+        let mut quota = Quota {
+            devices: view.devices,
+            ..Quota::default()
+        };
+        let within = fleet.variants.iter().filter(|v| {
+            v.key.namespace == view.namespace && v.resource.as_ref() == Some(&view.resource)
+        });
+        for variant in within {
+            let name = variant.name();
+            if takes_part.contains(name.as_str()) {
+                quota.variants.insert(name);
+            } else {
+                let held = variant.existing.saturating_mul(variant.devices);
+                quota.devices = quota.devices.saturating_sub(held);
+            }
+        }
+        (format!("{}/{}", view.namespace, view.resource), quota)
+    });
+    shared.filter(|(_, q)| !q.variants.is_empty()).collect()
 }
 
 /// Replicas by state, as ages at `now`.

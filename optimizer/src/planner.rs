@@ -23,10 +23,11 @@ use wva_models::capacity::Capacity;
 use wva_models::catalogue::Catalogue;
 use wva_models::iteration::ReplicaModel;
 use wva_models::shape::RequestShape;
-use wva_models::variant::Role;
+use wva_models::variant::{Role, Variant};
 
 use crate::plan::Plan;
 use crate::problem::{Contradiction, Limit, Problem, ProblemError, VariantOption};
+use crate::snapshot::Quota;
 use crate::solve::{SolveSettings, solve};
 
 pub use capacities::CapacityTable;
@@ -74,6 +75,8 @@ pub struct PlanInput<'a> {
     pub workloads: Vec<Workload>,
     /// Devices per accelerator; absent means unlimited.
     pub stock: BTreeMap<String, u32>,
+    /// What groups of variants may hold together, by name.
+    pub quotas: BTreeMap<String, Quota>,
     /// Knobs.
     pub settings: PlannerSettings,
 }
@@ -273,21 +276,28 @@ impl PlanInput<'_> {
     }
 
     fn limits(&self) -> Vec<Limit> {
-        let devices = |name: &str| -> Vec<(usize, f64)> {
+        let devices = |name: String, at_most: u32, counts: &dyn Fn(&Variant) -> bool| {
             let uses = self.catalogue.variants.iter().enumerate();
-            uses.filter(|(_, v)| v.accelerator == name)
-                .map(|(i, v)| (i, f64::from(v.tensor_parallel)))
-                .collect()
+            Limit {
+                name,
+                at_most: f64::from(at_most),
+                replicas: uses
+                    .filter(|(_, v)| counts(v))
+                    .map(|(i, v)| (i, f64::from(v.tensor_parallel)))
+                    .collect(),
+                flows: Vec::new(),
+            }
         };
-        let mut out: Vec<Limit> = self
+        let stock = self
             .stock
             .iter()
-            .map(|(name, &n)| Limit {
-                name: format!("stock:{name}"),
-                at_most: f64::from(n),
-                replicas: devices(name),
-                flows: Vec::new(),
-            })
+            .map(|(name, &n)| devices(format!("stock:{name}"), n, &|v| v.accelerator == *name));
+        let quotas = self.quotas.iter().map(|(name, quota)| {
+            let within = |v: &Variant| quota.variants.contains(&v.name);
+            devices(format!("quota:{name}"), quota.devices, &within)
+        });
+        let mut out: Vec<Limit> = stock
+            .chain(quotas)
             .filter(|l| !l.replicas.is_empty())
             .collect();
         if let Some(budget) = self.settings.budget_per_hour_usd {

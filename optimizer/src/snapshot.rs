@@ -20,9 +20,21 @@ pub struct Snapshot {
     /// Devices that exist per accelerator, used or not; absent means unlimited.
     #[serde(default)]
     pub stock: BTreeMap<String, u32>,
+    /// What groups of variants may hold together, beside the stock, by name: a namespace's quota of one kind of device.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quotas: BTreeMap<String, Quota>,
     /// Models that keep a replica even where the settings let models go to none: zero is not for them, or not yet.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub warm: BTreeSet<String>,
+}
+
+/// Devices that a group of variants may hold together, of whatever kinds they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Quota {
+    /// Devices, used or not.
+    pub devices: u32,
+    /// Names of the variants; others are none of its business.
+    pub variants: BTreeSet<String>,
 }
 
 /// Offered traffic of one (model, class), as the gateway or the servers count it. All counters are cumulative.

@@ -155,6 +155,7 @@ fn question<'a>(
         beliefs: beliefs::of(autoscaler, snapshot, state),
         workloads: demand.workloads.clone(),
         stock: stock(autoscaler, snapshot),
+        quotas: snapshot.quotas.clone(),
         settings: PlannerSettings {
             change_price_usd: Some(change_price(autoscaler)),
             ..autoscaler.settings.planner.clone()

@@ -34,6 +34,7 @@ fn input<'a>(catalogue: &'a Catalogue, workloads: Vec<Workload>) -> PlanInput<'a
         beliefs,
         workloads,
         stock: BTreeMap::new(),
+        quotas: BTreeMap::new(),
         settings: PlannerSettings::default(),
     }
 }

@@ -42,6 +42,7 @@ fn input(catalogue: &Catalogue, rate: f64, stock: &[(&str, u32)]) -> PlanInput<'
             .iter()
             .map(|&(name, n)| (name.to_owned(), n))
             .collect::<BTreeMap<_, _>>(),
+        quotas: BTreeMap::new(),
         settings: PlannerSettings::default(),
     }
 }

@@ -183,6 +183,7 @@ fn planned(
         beliefs: priors.iter().map(belief).collect(),
         workloads: demand.into_iter().map(workload).collect(),
         stock: scenario.catalogue.stock.clone(),
+        quotas: Default::default(),
         settings: PlannerSettings::default(),
     };
     Ok(plan(&input, &mut CapacityTable::default())?.plan.replicas)

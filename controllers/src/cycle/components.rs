@@ -1,6 +1,6 @@
 //! The fleet in parts that have nothing to do with each other, each decided for itself and several at a time.
 //!
-//! Models are coupled only by what runs out: an accelerator of limited stock, or the budget. Where nothing does, every
+//! Models are coupled only by what runs out: an accelerator of limited stock, a namespace's quota, or the budget. Where nothing does, every
 //! model is a problem of its own, and a cycle over ten thousand variants is thousands of small ones that share the cores.
 //! It also keeps trouble where it is: what cannot be planned holds the models of its own part.
 //!
@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use wva_models::catalogue::Catalogue;
+use wva_models::variant::Variant;
 use wva_optimizer::planner::CapacityTable;
-use wva_optimizer::snapshot::Snapshot;
+use wva_optimizer::snapshot::{Quota, Snapshot};
 use wva_optimizer::state::{State, stream_key};
 use wva_optimizer::step::{Autoscaler, Cycle, step};
 
@@ -86,6 +87,16 @@ fn groups(autoscaler: &Autoscaler, snapshot: &Snapshot) -> BTreeMap<String, usiz
             };
             let other = *first_on.entry(shared).or_insert(model);
             let (a, b) = (root(&mut parent, model), root(&mut parent, other));
+            parent[a] = b;
+        }
+    }
+    for quota in snapshot.quotas.values() {
+        let within = |v: &&Variant| quota.variants.contains(&v.name);
+        let sharing = catalogue.variants.iter().filter(within);
+        let mut models = sharing.filter_map(|v| number.get(v.model.as_str()).copied());
+        let Some(first) = models.next() else { continue };
+        for model in models {
+            let (a, b) = (root(&mut parent, model), root(&mut parent, first));
             parent[a] = b;
         }
     }
@@ -191,6 +202,13 @@ fn finish(part: &mut Part, autoscaler: &Autoscaler, snapshot: &Snapshot) {
         .filter(|c| classes.contains(c.name.as_str()))
         .cloned()
         .collect();
+    let concerned = |quota: &Quota| {
+        own.variants
+            .iter()
+            .any(|v| quota.variants.contains(&v.name))
+    };
+    let quotas = snapshot.quotas.iter().filter(|(_, q)| concerned(q));
+    part.snapshot.quotas = quotas.map(|(n, q)| (n.clone(), q.clone())).collect();
     own.accelerators = accelerators;
     own.stock = stock;
     part.snapshot.stock = seen;
@@ -314,6 +332,14 @@ mod tests {
         assert_eq!(parts(&autoscaler, &snapshot), 3);
         snapshot.stock.insert("H100".into(), 8);
         assert_eq!(parts(&autoscaler, &snapshot), 2);
+        let variants = ["b", "d"].map(str::to_owned).into();
+        let quota = Quota {
+            devices: 4,
+            variants,
+        };
+        snapshot.quotas.insert("ns/nvidia.com/gpu".into(), quota);
+        assert_eq!(parts(&autoscaler, &snapshot), 1);
+        snapshot.quotas.clear();
         autoscaler.settings.planner.budget_per_hour_usd = Some(100.0);
         assert_eq!(parts(&autoscaler, &snapshot), 1);
     }

@@ -16,15 +16,21 @@ pub(super) struct Architecture {
 /// Size that is assumed where the name has none, billions of parameters.
 const UNNAMED_B: f64 = 8.0;
 
-/// The architecture of `id`, under the name `name`.
-pub(super) fn of(known: &Catalogue, id: &str, name: String) -> Option<Architecture> {
-    if let Some(model) = known.model(id) {
+/// The architecture of what is served as `id`, under the name `name`. `told` is what engines were started with, which says
+/// more than an id that nobody knows: people serve models under names of their own.
+pub(super) fn of(known: &Catalogue, id: &str, told: &[&str], name: String) -> Option<Architecture> {
+    let names = || std::iter::once(id).chain(told.iter().copied());
+    if let Some(model) = names().find_map(|n| known.model(n)) {
         return Some(Architecture {
             model: renamed(model.clone(), name),
             guess: None,
         });
     }
-    let size = size_in(id);
+    let sized = told.iter().copied().chain([id]);
+    let (id, size) = sized
+        .map(|n| (n, size_in(n)))
+        .find(|(_, size)| size.is_some())
+        .unwrap_or((id, None));
     let billions = size.unwrap_or(UNNAMED_B);
     let like = known
         .models
@@ -93,11 +99,31 @@ mod tests {
     #[test]
     fn known_models_are_no_guess() {
         let known = Catalogue::builtin();
-        let found = of(&known, "meta-llama/Llama-3.1-8B-Instruct", "ns/x".into()).expect("found");
+        let id = "meta-llama/Llama-3.1-8B-Instruct";
+        let found = of(&known, id, &[], "ns/x".into()).expect("found");
         assert!(found.guess.is_none());
         assert_eq!(found.model.name, "ns/x");
-        let guessed = of(&known, "acme/chatty-13b", "ns/y".into()).expect("found");
+        let guessed = of(&known, "acme/chatty-13b", &[], "ns/y".into()).expect("found");
         assert_eq!(guessed.model.parameters_b, 13.0);
         assert!(guessed.guess.is_some_and(|g| g.contains("13B")));
+    }
+
+    #[test]
+    fn what_an_engine_loads_says_more_than_the_name_it_is_served_under() {
+        let known = Catalogue::builtin();
+        let of = |id: &str, told: &[&str]| of(&known, id, told, "ns/x".into()).expect("found");
+        let found = of("assistant", &["meta-llama/Llama-3.1-70B-Instruct"]);
+        assert!(found.guess.is_none(), "{:?}", found.guess);
+        assert!((60.0..80.0).contains(&found.model.parameters_b));
+        // A name that is known was chosen on purpose; a path is read for its size.
+        let found = of("meta-llama/Llama-3.1-8B-Instruct", &["/mnt/models/a-70b"]);
+        assert!(found.guess.is_none() && found.model.parameters_b < 10.0);
+        let guessed = of("assistant-1b", &["/mnt/models/acme-13b"]);
+        assert_eq!(guessed.model.parameters_b, 13.0);
+        assert!(
+            guessed
+                .guess
+                .is_some_and(|g| g.contains("/mnt/models/acme-13b"))
+        );
     }
 }

@@ -14,7 +14,7 @@ use wva_models::variant::{EngineSettings, Role, Variant};
 
 use super::architecture;
 use crate::index::Finding;
-use crate::index::fleet::{Fleet, ModelKey, Prior, QuotaView, VariantView};
+use crate::index::fleet::{Fleet, ModelKey, Prior, VariantView};
 use crate::telemetry::Gathered;
 
 pub(super) struct Made {
@@ -41,6 +41,7 @@ pub(super) fn of(fleet: &Fleet, gathered: &Gathered, known: &Catalogue) -> Made 
     let measured = measured_kv(gathered);
     let stated_costs = models_with_costs(fleet);
     let controlled = models_in_control(fleet);
+    let started = started_with(fleet);
     let mut models: BTreeMap<&ModelKey, Option<String>> = BTreeMap::new();
     for view in &fleet.variants {
         let name = view.name();
@@ -52,7 +53,8 @@ pub(super) fn of(fleet: &Fleet, gathered: &Gathered, known: &Catalogue) -> Made 
             }
         };
         let guess = models.entry(key).or_insert_with(|| {
-            let found = architecture::of(known, &key.id, key.to_string());
+            let told = started.get(key).map(Vec::as_slice).unwrap_or_default();
+            let found = architecture::of(known, &key.id, told, key.to_string());
             found.and_then(|architecture| {
                 made.catalogue.models.push(architecture.model);
                 architecture.guess
@@ -65,7 +67,6 @@ pub(super) fn of(fleet: &Fleet, gathered: &Gathered, known: &Catalogue) -> Made 
         let context = Context {
             kv_tokens: measured.get(name.as_str()).copied(),
             literal_cost: stated_costs.contains(key),
-            quota: quota(fleet, view),
             pinned: view.paused || (!view.in_control() && controlled.contains(key)),
         };
         if let Some(variant) = variant(view, key, &made.catalogue, &context, &mut guesses) {
@@ -87,8 +88,6 @@ struct Context {
     literal_cost: bool,
     /// Replicas stay as they are.
     pinned: bool,
-    /// Devices that the namespace's quota leaves.
-    quota: Option<u32>,
 }
 
 fn takes_part(view: &VariantView) -> Result<&ModelKey, Finding> {
@@ -137,6 +136,17 @@ fn models_with_costs(fleet: &Fleet) -> BTreeSet<&ModelKey> {
     stated.filter_map(|v| v.model.as_ref()).collect()
 }
 
+/// What the engines of each model were told to load: the id by which a model is served may be any name at all.
+fn started_with(fleet: &Fleet) -> BTreeMap<&ModelKey, Vec<&str>> {
+    let mut out: BTreeMap<&ModelKey, Vec<&str>> = BTreeMap::new();
+    for view in &fleet.variants {
+        if let (Some(key), Some(told)) = (&view.model, view.args.model.as_deref()) {
+            out.entry(key).or_default().push(told);
+        }
+    }
+    out
+}
+
 /// Models of which some variant is scaled.
 fn models_in_control(fleet: &Fleet) -> BTreeSet<&ModelKey> {
     let scaled = fleet.variants.iter().filter(|v| v.in_control() && v.found);
@@ -175,7 +185,7 @@ fn variant(
         role: view.role,
         engine: engine(view, model, context.kv_tokens),
         min_replicas: pinned.unwrap_or(view.min),
-        max_replicas: pinned.or(within(view.max, context.quota, view.devices)),
+        max_replicas: pinned.or(view.max),
         start_up: start_up(view),
         price_per_hour_usd: None,
         law: view.prior.as_ref().map(law),
@@ -183,23 +193,6 @@ fn variant(
     variant.price_per_hour_usd = price(view, &variant, catalogue, context.literal_cost, guesses);
     make_room(view, &mut variant, catalogue, guesses);
     Some(variant)
-}
-
-/// Devices that the quota of the variant's namespace leaves to variants.
-fn quota(fleet: &Fleet, view: &VariantView) -> Option<u32> {
-    let of = |q: &&QuotaView| {
-        q.namespace == view.key.namespace && Some(&q.resource) == view.resource.as_ref()
-    };
-    fleet.quotas.iter().find(of).map(|q| q.devices)
-}
-
-/// The narrower of a bound and of what a quota has room for.
-fn within(max: Option<u32>, quota: Option<u32>, devices: u32) -> Option<u32> {
-    let room = quota.map(|q| q / devices.max(1));
-    match (max, room) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
 }
 
 fn start_up(view: &VariantView) -> Seconds {
@@ -213,9 +206,9 @@ fn engine(view: &VariantView, model: &Model, kv_tokens: Option<f64>) -> EngineSe
     let stated = args.quantization.as_deref().map(|q| format!("-{q}"));
     let stated = stated.as_deref().and_then(names::precision_hint);
     let named = || {
-        view.model
-            .as_ref()
-            .and_then(|m| names::precision_hint(&m.id))
+        let served = view.model.as_ref().map(|m| m.id.as_str());
+        let all = args.model.as_deref().into_iter().chain(served);
+        all.filter_map(names::precision_hint).next()
     };
     let reported = kv_tokens.map(|t| t.min(f64::from(u32::MAX)) as u32);
     EngineSettings {

@@ -5,4 +5,5 @@ mod fixtures;
 mod hostile;
 mod order;
 mod samples;
+mod shared;
 mod world;

@@ -173,7 +173,7 @@ fn bounded(target: u32, min: u32, max: Option<u32>) -> u32 {
 }
 
 /// What the plan loads the variant with, and the bound that its capacity rests on. The capacity told is the one that was
-/// planned with: the model's, times what trust and experience make of it.
+/// planned with: the model's, times what trust and experience make of it. Why nothing, where it is nothing.
 fn why(demand: &Demand, (input, planned): (&PlanInput<'_>, &Planned), v: usize) -> Vec<Reason> {
     let name = &planned.problem.variants[v].name;
     let mut out = Vec::new();
@@ -198,5 +198,34 @@ fn why(demand: &Demand, (input, planned): (&PlanInput<'_>, &Planned), v: usize) 
             ));
         }
     }
+    if out.is_empty() {
+        out.push(unloaded(
+            demand,
+            planned,
+            &input.catalogue.variants[v].model,
+        ));
+    }
     out
+}
+
+/// Why the plan sends a variant of `model` nothing (stable codes `idle`, `unserved`, `served-elsewhere`).
+fn unloaded(demand: &Demand, planned: &Planned, model: &str) -> Reason {
+    let (mut rate, mut unmet) = (0.0, 0.0);
+    for (w, workload) in demand.workloads.iter().enumerate() {
+        if workload.model == model {
+            rate += workload.rate;
+            unmet += workload.rate * planned.plan.unmet[w];
+        }
+    }
+    if rate <= 0.0 {
+        reason("idle", format!("nothing arrives for {model}"))
+    } else if unmet > 1e-6 * rate {
+        let text = format!(
+            "{unmet:.2} of {rate:.2} rps of {model} cannot be served in time by any replica that may be had"
+        );
+        reason("unserved", text)
+    } else {
+        let text = format!("other variants serve all of the {rate:.2} rps of {model}");
+        reason("served-elsewhere", text)
+    }
 }

@@ -127,7 +127,7 @@ impl Fleet<'_> {
                 .limited()
                 .map(|(name, devices)| (name.to_owned(), devices))
                 .collect(),
-            warm: Default::default(),
+            ..Snapshot::default()
         }
     }
 }

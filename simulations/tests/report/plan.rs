@@ -32,6 +32,7 @@ fn input(catalogue: &Catalogue, rate: f64, stock: u32) -> PlanInput<'_> {
             capacity_factor: 1.0,
         }],
         stock: BTreeMap::from([("L4".to_owned(), stock)]),
+        quotas: BTreeMap::new(),
         settings: PlannerSettings {
             samples: 512,
             ..PlannerSettings::default()

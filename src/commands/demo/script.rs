@@ -116,6 +116,7 @@ impl Script {
             beliefs: catalogue.variants.iter().map(belief).collect(),
             workloads: demand.into_iter().map(workload).collect(),
             stock: catalogue.stock.clone(),
+            quotas: Default::default(),
             settings: PlannerSettings::default(),
         };
         let planned = plan(&input, &mut CapacityTable::default());

@@ -200,6 +200,7 @@ impl PlanFile {
                 .collect(),
             workloads: self.workloads.iter().map(scaled).collect(),
             stock: catalogue.stock.clone(),
+            quotas: BTreeMap::new(),
             settings: self.settings.clone(),
         }
     }
