@@ -195,7 +195,7 @@ impl Writer {
             api_version: Some(subject.api_version.clone()),
             kind: Some(subject.kind.clone()),
             name: Some(subject.name.clone()),
-            namespace: Some(variant.namespace.clone()),
+            namespace: Some(variant.namespace.clone()).filter(|n| !n.is_empty()),
             uid: Some(subject.uid.clone()).filter(|u| !u.is_empty()),
             ..ObjectReference::default()
         };

@@ -190,6 +190,9 @@ fn conclude(
         changes.extend(note_change(&part, remembered));
         entries.push(part.entry());
     }
+    let findings = &inputs.fleet.findings;
+    let told = events::of_objects(findings, &mut memory.told, inputs.now);
+    let effects = events::condensed(effects.into_iter().chain(told));
     memory.keep_only(inputs.fleet);
     Outcome {
         report: Report {
@@ -308,6 +311,7 @@ impl Part<'_> {
                     trust: self.trust,
                     data_age: self.data_age,
                     hpa_tolerance: verdict::tolerance(self.view),
+                    in_control: *carried_out,
                 }))
             }
         }
@@ -317,6 +321,8 @@ impl Part<'_> {
 /// How old telemetry is, and why it is missing where it is.
 struct Ages<'a> {
     pods: BTreeMap<&'a str, f64>,
+    /// Why nothing is known of pods, by variant.
+    silent: BTreeMap<&'a str, Vec<&'a Missing>>,
     streams: BTreeMap<&'a str, Result<f64, &'a Missing>>,
 }
 
@@ -324,12 +330,18 @@ impl<'a> Ages<'a> {
     fn of(gathered: &'a Gathered) -> Self {
         let mut ages = Self {
             pods: BTreeMap::new(),
+            silent: BTreeMap::new(),
             streams: BTreeMap::new(),
         };
         for pod in &gathered.pods {
-            if let crate::telemetry::Outcome::Sample(s) = &pod.outcome {
-                let newest = ages.pods.entry(&pod.variant).or_insert(s.age);
-                *newest = newest.min(s.age);
+            match &pod.outcome {
+                crate::telemetry::Outcome::Sample(s) => {
+                    let newest = ages.pods.entry(&pod.variant).or_insert(s.age);
+                    *newest = newest.min(s.age);
+                }
+                crate::telemetry::Outcome::Missing(m) => {
+                    ages.silent.entry(&pod.variant).or_default().push(m);
+                }
             }
         }
         for stream in &gathered.streams {
@@ -364,8 +376,17 @@ impl<'a> Ages<'a> {
         };
         match self.streams.get(model.to_string().as_str()) {
             Some(Ok(_)) => None,
-            Some(Err(missing)) => Some((*missing).clone()),
+            Some(Err(missing)) => Some(self.cause(view).unwrap_or(missing).clone()),
             None => Some(nothing()),
         }
+    }
+
+    /// What all pods of the variant are silent for, if that is one thing: it says more than that nothing arrived.
+    fn cause(&self, view: &VariantView) -> Option<&'a Missing> {
+        let name = view.name();
+        let silent = self.silent.get(name.as_str())?;
+        let first = *silent.first()?;
+        let alike = silent.iter().all(|m| m.reason == first.reason);
+        (alike && !self.pods.contains_key(name.as_str())).then_some(first)
     }
 }

@@ -89,6 +89,8 @@ pub struct VariantReport {
     pub data_age: Option<f64>,
     /// The largest tolerance that the HPA in front may apply; absent where its tolerance fields were kept as 0.
     pub hpa_tolerance: Option<f64>,
+    /// Whether anybody is to act on it; not where it is advice, paused or contested.
+    pub in_control: bool,
 }
 
 /// What a cycle says of one variant.
@@ -198,12 +200,15 @@ pub struct Published {
     pub variants: BTreeMap<VariantKey, PublishedVariant>,
     /// How the last plan was found.
     pub solver: Option<Solver>,
+    /// Variants that exist, with a value or without.
+    pub found: usize,
 }
 
 impl Published {
     /// What is published after `report`, given what was published before.
     #[must_use]
     pub fn next(&self, report: Report) -> Self {
+        let found = report.entries.len();
         let variants = report
             .entries
             .into_iter()
@@ -213,6 +218,7 @@ impl Published {
         Self {
             at: Some(report.at),
             variants,
+            found,
             solver: report.solver.or(self.solver),
         }
     }

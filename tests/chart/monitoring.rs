@@ -53,6 +53,7 @@ fn decided(desired: u32) -> VariantReport {
         trust: Some(0.9),
         data_age: Some(3.0),
         hpa_tolerance: Some(0.1),
+        in_control: true,
     }
 }
 

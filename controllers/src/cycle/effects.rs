@@ -29,7 +29,7 @@ pub enum Effect {
     },
     /// Tell people.
     Event {
-        /// Variant.
+        /// Variant, or namespace and name of another object.
         variant: Key,
         /// What it is about.
         subject: Subject,

@@ -1,6 +1,7 @@
 //! What people are told, each thing once in a while.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use wva_optimizer::decision::Reason;
 use wva_optimizer::step::Cycle;
@@ -9,7 +10,8 @@ use super::Part;
 use super::effects::Effect;
 use super::memory::VariantMemory;
 use super::verdict::Verdict;
-use crate::index::fleet::Path;
+use crate::index::Finding;
+use crate::index::fleet::{Path, Subject};
 
 /// Time before the same thing is told again while it lasts, seconds.
 const AGAIN_S: f64 = 1800.0;
@@ -55,6 +57,74 @@ pub(super) fn effects(
         }
     };
     tales.into_iter().map(&mut tell).collect()
+}
+
+/// What is wrong with objects that belong to no variant, told where their owners look.
+pub(super) fn of_objects(
+    findings: &[Finding],
+    told: &mut BTreeMap<String, f64>,
+    now: f64,
+) -> Vec<Effect> {
+    told.retain(|_, at| now - *at < AGAIN_S);
+    let mut out = Vec::new();
+    for finding in findings {
+        let Some((kind, variant)) = finding.object() else {
+            continue;
+        };
+        let about = format!("{} {}", finding.subject, finding.code);
+        if told.contains_key(&about) {
+            continue;
+        }
+        told.insert(about, now);
+        let (api_version, kind, _) = kind.names();
+        out.push(Effect::Event {
+            subject: Subject {
+                api_version: api_version.into(),
+                kind: kind.into(),
+                name: variant.name.clone(),
+                uid: String::new(),
+            },
+            variant,
+            reason: "InvalidConfiguration",
+            note: finding.text.clone(),
+            warning: true,
+        });
+    }
+    out
+}
+
+/// Warnings of one reason that a cycle tells at most.
+const MOST_ALIKE: usize = 20;
+
+/// The effects without warnings that repeat themselves: a source that is down is trouble for thousands of variants, and as many
+/// events would be trouble for the API server. The last one that is told counts the others.
+pub(super) fn condensed(effects: impl IntoIterator<Item = Effect>) -> Vec<Effect> {
+    let mut out: Vec<Effect> = Vec::new();
+    // By reason: how many there are, and which of those that are kept is the last.
+    let mut alike: BTreeMap<&'static str, (usize, usize)> = BTreeMap::new();
+    for effect in effects {
+        if let Effect::Event {
+            reason,
+            warning: true,
+            ..
+        } = &effect
+        {
+            let (count, last) = alike.entry(reason).or_default();
+            *count += 1;
+            if *count > MOST_ALIKE {
+                continue;
+            }
+            *last = out.len();
+        }
+        out.push(effect);
+    }
+    for (count, last) in alike.into_values().filter(|(n, _)| *n > MOST_ALIKE) {
+        if let Some(Effect::Event { note, .. }) = out.get_mut(last) {
+            let others = count - MOST_ALIKE;
+            *note = format!("{note} (and the same of {others} others)");
+        }
+    }
+    out
 }
 
 fn warning(reason: &'static str, note: impl Into<String>) -> Tale {

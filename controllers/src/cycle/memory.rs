@@ -32,6 +32,8 @@ pub struct Memory {
     pub ready: Option<BTreeSet<String>>,
     /// Capacities found, by part of the fleet.
     pub(super) capacities: Capacities,
+    /// When findings about objects that are no variants were told last.
+    pub(super) told: BTreeMap<String, f64>,
     /// Latencies per stream as seen a while ago.
     pub(super) latencies: Seen,
     /// Latency counters per replica as last seen.

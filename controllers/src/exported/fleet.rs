@@ -72,7 +72,7 @@ const LEGACY: [PerVariant; 3] = [
     per_variant("inferno_desired_ratio", "As wva_desired_ratio", ratio),
 ];
 
-const DETAILS: [PerVariant; 14] = [
+const DETAILS: [PerVariant; 15] = [
     per_variant(
         "wva_hpa_value",
         "What an HPA with AverageValue 1 is told, so that it lands on the desired replicas",
@@ -135,6 +135,11 @@ const DETAILS: [PerVariant; 14] = [
         "wva_decision_timestamp_seconds",
         "Time of the decision that stands",
         |v| Some(v.decided_at),
+    ),
+    per_variant(
+        "wva_in_control",
+        "1 where the desired replicas are to be made; 0 where they are advice, paused or contested",
+        |v| Some(f64::from(u8::from(v.report.in_control))),
     ),
     per_variant(
         "wva_decision_held",
@@ -226,6 +231,13 @@ fn whole(encoder: &mut DescriptorEncoder<'_>, published: &Published) -> fmt::Res
         (
             ("wva_variants", "Variants with a decision"),
             Some(published.variants.len() as f64),
+        ),
+        (
+            (
+                "wva_fleet_variants",
+                "Variants that exist, decided about or not",
+            ),
+            Some(published.found as f64),
         ),
         (
             ("wva_last_cycle_timestamp_seconds", "Time of the last cycle"),

@@ -7,8 +7,8 @@ use wva_models::catalogue::Catalogue;
 use wva_models::service_class::ServiceClass;
 use wva_models::variant::Role;
 
-use super::Key;
 use super::engine::EngineArgs;
+use super::{Key, Kind};
 use crate::api::imports::ZeroRule;
 use crate::api::policy::FleetPolicySpec;
 use crate::api::status::VariantAutoscalingStatus;
@@ -51,6 +51,17 @@ pub struct Finding {
     pub code: &'static str,
     /// What is wrong and what was done about it.
     pub text: String,
+}
+
+impl Finding {
+    /// The object that it is about; `None` where that is no object of a kind that is watched.
+    #[must_use]
+    pub fn object(&self) -> Option<(Kind, Key)> {
+        let (word, name) = self.subject.split_once(' ')?;
+        let kind = Kind::ALL.into_iter().find(|k| k.names().1 == word)?;
+        let (namespace, name) = name.split_once('/').unwrap_or(("", name));
+        Some((kind, Key::new(namespace, name)))
+    }
 }
 
 /// The fleet.

@@ -58,12 +58,22 @@ impl Cycles {
         let mut id = 0_u64;
         loop {
             tokio::select! {
-                _ = stopped.wait_for(|s| *s) => return,
+                _ = stopped.wait_for(|s| *s) => return self.farewell(),
                 _ = ticks.tick() => {}
             }
             id += 1;
             let span = tracing::info_span!("cycle", id);
             self = self.cycle().instrument(span).await;
+        }
+    }
+
+    /// Keeps what was learned since it was kept last, for the process that comes next.
+    fn farewell(&self) {
+        if self.terms.borrow().left(Instant::now()).is_some()
+            && let Some(effect) = self.keeper.effect(&self.memory)
+            && self.effects.try_send(effect).is_err()
+        {
+            self.meters.error(Stage::Actuation);
         }
     }
 

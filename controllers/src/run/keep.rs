@@ -1,4 +1,5 @@
-//! What was learned, kept in a ConfigMap beside the Lease so that a restart does not begin at nothing.
+//! What was learned, kept in a ConfigMap beside the Lease, now and then and at the end of a process, so that a restart does
+//! not begin at nothing.
 //!
 //! Kept are fitted laws, start-up times, forecasts and headroom, in that order of worth and within a bound; capacities are
 //! found again in a cycle, and counters mean nothing to a new process. What does not fit is left out, the largest first:
@@ -58,6 +59,11 @@ impl Keeper {
             return None;
         }
         self.last = Some(now);
+        self.effect(memory)
+    }
+
+    /// The effect, due or not: at the end of a process, for the next one.
+    pub fn effect(&self, memory: &Memory) -> Option<crate::cycle::effects::Effect> {
         let text = bounded(memory)?;
         let object = DynamicObject {
             types: Some(TypeMeta {

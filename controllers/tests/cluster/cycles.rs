@@ -302,3 +302,59 @@ spec: {modelID: qwen-7b}",
     let told = last.cycle.decisions.iter().flat_map(|d| &d.reasons);
     assert!(told.into_iter().any(|r| r.code == "minimum-exceeds-limit"));
 }
+
+#[test]
+fn trouble_of_many_is_told_of_a_few() {
+    let many: Vec<String> = (0..100)
+        .map(|i| AUTOSCALING.replace("llama-l40s", &format!("llama-{i}")))
+        .collect();
+    let mut world = World::new(&many.join("\n---\n"));
+    let first = world.live(1);
+    let told = events(&first)
+        .iter()
+        .filter(|r| **r == "TargetNotFound")
+        .count();
+    assert_eq!(told, 20);
+    let last = first.effects.iter().rev().find_map(|e| match e {
+        Effect::Event { note, .. } => Some(note.clone()),
+        _ => None,
+    });
+    assert!(last.is_some_and(|n| n.ends_with("(and the same of 80 others)")));
+    let statuses = first
+        .effects
+        .iter()
+        .filter(|e| matches!(e, Effect::Status { .. }));
+    assert_eq!(statuses.count(), 100, "each says it in its status");
+    assert_eq!(world.live(5).effects, [], "and nothing twice");
+}
+
+#[test]
+fn objects_that_cannot_be_read_are_told_where_they_are() {
+    let mut world = world();
+    world.apply(json!({
+        "apiVersion": "llmd.ai/v1alpha1", "kind": "VariantAutoscaling",
+        "metadata": {"name": "nonsense", "namespace": "llm-d"},
+        "spec": {"minReplicas": "many"}}));
+    let first = world.live(1);
+    let about = first.effects.iter().find_map(|e| match e {
+        Effect::Event {
+            subject,
+            note,
+            reason,
+            ..
+        } if subject.name == "nonsense" => Some((*reason, note.clone())),
+        _ => None,
+    });
+    let (reason, note) = about.expect("told");
+    assert!(
+        reason == "InvalidConfiguration" && note.contains("many"),
+        "{note}"
+    );
+    let again = world.live(5);
+    assert!(
+        !again
+            .effects
+            .iter()
+            .any(|e| matches!(e, Effect::Event { subject, .. } if subject.name == "nonsense"))
+    );
+}

@@ -256,6 +256,7 @@ pub fn decided(namespace: &str, name: &str, current: u32, desired: u32) -> Varia
         trust: Some(0.8),
         data_age: Some(3.0),
         hpa_tolerance: None,
+        in_control: true,
     }
 }
 
