@@ -34,6 +34,8 @@ pub struct Showing {
     pub started_at: Option<f64>,
     /// When it began to exist by the word of others.
     pub born: Option<f64>,
+    /// How often its counters have leapt to where they go on from: what lies across a leap was not counted.
+    pub leaps: u32,
 }
 
 /// What a side came to in one cycle.
@@ -52,6 +54,7 @@ struct Origin {
     tally: Option<Tally>,
     at: f64,
     started_at: Option<f64>,
+    leaps: u32,
     /// Arrivals filled in while it was absent, and up to which time.
     filled: f64,
     filled_until: f64,
@@ -105,6 +108,7 @@ impl Side {
         let looked = self.looked;
         let origin = self.origins.entry(shown.origin.clone()).or_default();
         let elapsed = shown.at - origin.at;
+        let leapt = origin.leaps != shown.leaps;
         let grown = match &origin.tally {
             Some(_) if elapsed <= 0.0 => return (Tally::default(), 0.0),
             Some(before) => {
@@ -132,9 +136,13 @@ impl Side {
                 }
             }
         };
+        if leapt {
+            origin.tally = Some(shown.tally.clone());
+            origin.leaps = shown.leaps;
+        }
         origin.at = shown.at;
         origin.started_at = shown.started_at.or(origin.started_at);
-        if grown.arrivals > ABSURD_PER_S * elapsed.clamp(1.0, FORGET_S) {
+        if leapt || grown.arrivals > ABSURD_PER_S * elapsed.clamp(1.0, FORGET_S) {
             return (Tally::default(), 0.0);
         }
         // A newcomer's history is no measure for others.
@@ -224,6 +232,7 @@ mod tests {
             },
             started_at: None,
             born: None,
+            leaps: 0,
         }
     }
 
@@ -271,6 +280,19 @@ mod tests {
             ),
             12.0
         );
+    }
+
+    #[test]
+    fn a_leap_is_no_arrival() {
+        let mut s = Side::default();
+        let leapt = |at, arrivals| Showing {
+            leaps: 1,
+            ..shows("a", at, arrivals)
+        };
+        arrivals(&mut s, 0.0, &[shows("a", 0.0, 100.0)], &["a"]);
+        assert_eq!(arrivals(&mut s, 9.0, &[leapt(9.0, 1e5)], &["a"]), 0.0);
+        let goes_on = [leapt(12.0, 1e5 + 5.0)];
+        assert_eq!(arrivals(&mut s, 12.0, &goes_on, &["a"]), 5.0);
     }
 
     #[test]

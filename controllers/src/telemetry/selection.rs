@@ -20,6 +20,7 @@ const SAME_S: f64 = 1.0;
 pub struct PodMemory {
     last: Option<Accepted>,
     incarnation: u32,
+    leaps: u32,
     /// Prompt tokens computed so far, and the reading up to which they are counted.
     computed: f64,
     strikes: u32,
@@ -40,6 +41,8 @@ pub struct Accepted {
     pub reading: Arc<EngineReading>,
     /// What is odd about it.
     pub notes: Vec<Note>,
+    /// How often the counters of its pod have leapt so far: what lies across a leap was not counted.
+    pub leaps: u32,
 }
 
 impl PodMemory {
@@ -150,6 +153,7 @@ impl PodMemory {
                 // The counters go on from where they leapt to. For the optimizer this is another replica, so that it takes
                 // no difference across the leap.
                 self.incarnation = self.incarnation.wrapping_add(1);
+                self.leaps = self.leaps.wrapping_add(1);
                 (self.last, self.leapt, self.strikes) = (None, None, 0);
                 Ok(true)
             }
@@ -185,6 +189,7 @@ impl PodMemory {
             at,
             reading: Arc::clone(r),
             notes,
+            leaps: self.leaps,
         });
     }
 

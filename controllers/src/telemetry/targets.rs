@@ -79,7 +79,7 @@ pub struct VariantTarget {
     pub bounds: Option<Bounds>,
 }
 
-/// What one replica can do at most: values a thousand times beyond are absurd.
+/// What one replica can do at most: values a thousand times beyond are absurd, and growth ten times beyond.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Bounds {
     /// Sequences that run at once.

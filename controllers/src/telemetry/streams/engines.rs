@@ -79,6 +79,7 @@ impl Contribution {
             tally: tally(r),
             started_at: r.started_at,
             born: pod.started_at,
+            leaps: accepted.leaps,
         });
     }
 }

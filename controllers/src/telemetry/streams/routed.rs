@@ -81,6 +81,7 @@ impl Routed {
                 tally: flow.tally,
                 started_at: p.started_at,
                 born: None,
+                leaps: 0,
             });
         }
         out
