@@ -278,5 +278,6 @@ pub fn decided(namespace: &str, name: &str, current: u32, desired: u32) -> Varia
         trust: None,
         data_age: None,
         hpa_tolerance: None,
+        in_control: true,
     }
 }

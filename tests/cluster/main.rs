@@ -4,5 +4,11 @@
 mod autoscaling;
 mod commands;
 mod external_metrics;
+mod faults;
+mod forms;
 mod installation;
+mod load;
 mod loops;
+mod plot;
+mod rights;
+mod site;

@@ -3,9 +3,10 @@
 use serde_json::Value;
 use wva_testbed::eventually;
 
-use super::bed::{Bed, CHEAP};
+use super::bed::Bed;
 use super::pods;
 use crate::commands::fixtures::wva;
+use crate::site::CHEAP;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_are_told_what_the_controller_does_and_why() {

@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use wva_testbed::{Prometheus, or_skip};
 
-use super::bed::{Bed, CHEAP};
-use super::scraping;
+use super::bed::Bed;
+use crate::site::CHEAP;
 
 /// Where the gateway shows its metrics, on the cluster's address.
 const GATEWAY: u16 = 9190;
@@ -22,7 +22,14 @@ async fn an_idle_model_sleeps_until_somebody_asks() {
         return;
     };
     let gateway = SocketAddrV4::new(bed.cluster.host(), GATEWAY);
-    let configuration = scraping(&bed, Some(gateway));
+    let job = json!({
+        "job_name": "gateway",
+        "static_configs": [{
+            "targets": [gateway.to_string()],
+            "labels": {"namespace": bed.namespace, "pod": "gateway"},
+        }],
+    });
+    let configuration = bed.scraping("1s", &[job]);
     let Some(prometheus) = or_skip(Prometheus::start(&configuration).await) else {
         return;
     };
@@ -36,7 +43,7 @@ async fn an_idle_model_sleeps_until_somebody_asks() {
     bed.deploy(CHEAP, 1).await;
     bed.replicas(CHEAP, "a replica", |n| n == 1).await;
     bed.autoscale(CHEAP, 0).await;
-    let profile = [(0.0, 1.5), (20.0, 1.5), (21.0, 0.0)];
+    let profile = [(0.0, 1.5), (12.0, 1.5), (13.0, 0.0)];
     let timeline = bed.timeline(&profile);
     let mut load = bed.load(&profile);
     let router = Arc::clone(&load.router);

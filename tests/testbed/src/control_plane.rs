@@ -15,6 +15,7 @@
 //! There is no scheduler and no node: [`crate::kubelet`] is both.
 
 mod arguments;
+pub mod audit;
 mod keys;
 
 use std::net::Ipv4Addr;
@@ -35,6 +36,8 @@ pub struct Options {
     pub tolerance_gate: bool,
     /// Whether Deployments, StatefulSets and HPAs are acted on from the start.
     pub controller_manager: bool,
+    /// Whether requests of service accounts are noted; see [`audit`].
+    pub audit: bool,
     /// More arguments for kube-apiserver; the last one of a name counts.
     pub apiserver_arguments: Vec<String>,
     /// More arguments for kube-controller-manager; the last one of a name counts.
@@ -47,6 +50,7 @@ impl Default for Options {
         Self {
             tolerance_gate: false,
             controller_manager: true,
+            audit: false,
             apiserver_arguments: Vec::new(),
             controller_manager_arguments: Vec::new(),
         }
@@ -87,6 +91,7 @@ impl ControlPlane {
         let etcd = component::folder("etcd")?.join("usr/bin/etcd");
         let sandbox = Sandbox::new("cluster")?;
         let keys = Keys::new(&sandbox)?;
+        sandbox.write(audit::POLICY_FILE, audit::POLICY)?;
         let server = Server {
             url: format!("https://{}:{}", sandbox.host(), arguments::APISERVER_PORT),
             authority: keys.file("ca.crt"),

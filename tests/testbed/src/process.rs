@@ -58,6 +58,11 @@ impl Process {
         &self.name
     }
 
+    /// Its number, which is also that of its group.
+    pub const fn id(&self) -> u32 {
+        self.group
+    }
+
     /// How it ended, if it did.
     pub fn ended(&self) -> Option<ExitStatus> {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);

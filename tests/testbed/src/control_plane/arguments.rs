@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use super::Options;
 use super::keys::Keys;
+use super::{Options, audit};
 
 pub(super) const APISERVER_PORT: u16 = 6443;
 const ETCD_PORT: u16 = 2379;
@@ -84,6 +84,11 @@ impl Layout<'_> {
         ];
         arguments.extend(self.server_certificate());
         arguments.extend(self.feature_gates());
+        if self.options.audit {
+            let file = |name: &str| self.folder.join(name).display().to_string();
+            arguments.push(format!("--audit-policy-file={}", file(audit::POLICY_FILE)));
+            arguments.push(format!("--audit-log-path={}", file(audit::RECORD_FILE)));
+        }
         arguments.extend_from_slice(&self.options.apiserver_arguments);
         arguments
     }

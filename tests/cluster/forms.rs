@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use wva_controllers::index::Kind;
 use wva_testbed::eventually;
 
-use super::bed::{Bed, CHEAP, Variant};
-use super::pods;
+use crate::load::MODEL;
+use crate::plot::{Plot, condition, shared};
+use crate::site::{CHEAP, Variant, decisions};
 
-const V001: &str = include_str!("../../../controllers/tests/samples/v0.0.1.yaml");
-const V04: &str = include_str!("../../../controllers/tests/samples/v0.4.yaml");
-const V05: &str = include_str!("../../../controllers/tests/samples/v0.5.yaml");
-const CONFIGMAPS: &str = include_str!("../../../controllers/tests/samples/configmaps.yaml");
+const V001: &str = include_str!("../../controllers/tests/samples/v0.0.1.yaml");
+const V04: &str = include_str!("../../controllers/tests/samples/v0.4.yaml");
+const V05: &str = include_str!("../../controllers/tests/samples/v0.5.yaml");
+const CONFIGMAPS: &str = include_str!("../../controllers/tests/samples/configmaps.yaml");
 
 /// The definition of a kind that a form scales, cut down to what scaling needs.
 fn leader_worker_sets() -> Value {
@@ -41,13 +42,13 @@ fn leader_worker_sets() -> Value {
 }
 
 /// Installs the definitions as users do.
-async fn install(bed: &Bed) {
+async fn install(plot: &Plot<'_>) {
     let printed = Command::new(env!("CARGO_BIN_EXE_wva")).arg("crds").output();
     let definitions = String::from_utf8(printed.unwrap().stdout).unwrap();
     let apply = ["apply", "--server-side", "-f", "-"];
-    let admin = bed.cluster.admin();
+    let admin = plot.admin();
     admin.kubectl_reading(&definitions, &apply).await.unwrap();
-    bed.apply(&leader_worker_sets()).await;
+    plot.apply(&leader_worker_sets()).await;
     let wait = [
         "wait",
         "--for=condition=Established",
@@ -62,23 +63,23 @@ async fn install(bed: &Bed) {
             .await
             .unwrap();
     }
-    let maps = CONFIGMAPS.replace("wva-system}", &format!("{}}}", bed.system()));
+    let maps = CONFIGMAPS.replace("wva-system}", &format!("{}}}", plot.system));
     admin
         .kubectl_reading(&maps, &["apply", "-f", "-"])
         .await
         .unwrap();
 }
 
-fn api(bed: &Bed, namespace: &str) -> Api<DynamicObject> {
+fn api(plot: &Plot<'_>, namespace: &str) -> Api<DynamicObject> {
     let resource = Kind::VariantAutoscaling.api_resource();
-    Api::namespaced_with(bed.client.clone(), namespace, &resource)
+    Api::namespaced_with(plot.client.clone(), namespace, &resource)
 }
 
 /// The object's status, once it says how many replicas are wanted.
-async fn status(bed: &Bed, namespace: &str, name: &str) -> Value {
+async fn status(plot: &Plot<'_>, namespace: &str, name: &str) -> Value {
     let what = format!("a decision about {name}");
     let found = eventually(&what, async || {
-        let object = api(bed, namespace).get(name).await;
+        let object = api(plot, namespace).get(name).await;
         let object = object.map_err(|e| e.to_string())?;
         let status = object.data["status"].clone();
         let wanted = &status["desiredOptimizedAlloc"]["numReplicas"];
@@ -87,24 +88,15 @@ async fn status(bed: &Bed, namespace: &str, name: &str) -> Value {
             .map(|_| status.clone())
             .ok_or_else(|| status.to_string())
     });
-    found
-        .await
-        .unwrap_or_else(|e| panic!("{e}\n{}", bed.decisions()))
-}
-
-fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {
-    let conditions = status["conditions"].as_array().unwrap();
-    let found = conditions.iter().find(|c| c["type"] == kind);
-    found.and_then(|c| c["status"].as_str()).unwrap_or("absent")
+    found.await.unwrap_or_else(|e| panic!("{e}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_of_every_earlier_form_scale_their_targets() {
-    let Some(bed) = Bed::start().await else {
-        return;
-    };
-    install(&bed).await;
-    let admin = bed.cluster.admin();
+    let Some(ground) = shared().await else { return };
+    let plot = Plot::new(&ground.cluster, "forms").await;
+    install(&plot).await;
+    let admin = plot.admin();
     for sample in [V001, V04, V05] {
         admin
             .kubectl_reading(sample, &["create", "-f", "-"])
@@ -112,19 +104,19 @@ async fn objects_of_every_earlier_form_scale_their_targets() {
             .unwrap();
         let written: Value = serde_saphyr::from_str(sample).unwrap();
         let text = |field: &str| written["metadata"][field].as_str().unwrap();
-        let kept = api(&bed, text("namespace"))
+        let kept = api(&plot, text("namespace"))
             .get(text("name"))
             .await
             .unwrap();
         assert_eq!(kept.data["spec"], written["spec"], "kept as it was written");
     }
     let named = |name| Variant { name, ..CHEAP };
-    let model = super::load::MODEL;
-    bed.deploy_as("llm-d-sim", named("vllme-deployment"), "default/default", 1)
+    let model = MODEL;
+    plot.deploy_as("llm-d-sim", named("vllme-deployment"), "default/default", 1)
         .await;
-    bed.deploy_as("llm-d", named("llama-8b-l40s"), model, 1)
+    plot.deploy_as("llm-d", named("llama-8b-l40s"), model, 1)
         .await;
-    bed.apply(&json!({
+    plot.apply(&json!({
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",
         "metadata": {"name": "vllm-lws", "namespace": "llm-d"},
@@ -133,9 +125,13 @@ async fn objects_of_every_earlier_form_scale_their_targets() {
         }]}}}},
     }))
     .await;
-    bed.controller(&pods()).await;
-    let first = bed.load_of("llm-d-sim", "default/default", &[(0.0, 1.0), (180.0, 1.0)]);
-    let second = bed.load_of(
+    let mut config = plot.config(&json!({"pods": {"interval_seconds": 1, "timeout_seconds": 2}}));
+    config["watch"]["namespaces"] = json!(["llm-d-sim", "llm-d"]);
+    let alone = ["--no-leader-election", "--namespace", &plot.system];
+    let admin = plot.admin();
+    let controller = plot.controller("wva-forms", admin, &config, &alone);
+    let first = plot.load_of("llm-d-sim", "default/default", &[(0.0, 1.0), (180.0, 1.0)]);
+    let second = plot.load_of(
         "llm-d",
         model,
         &[(0.0, 1.0), (15.0, 1.0), (25.0, 5.0), (180.0, 5.0)],
@@ -144,7 +140,7 @@ async fn objects_of_every_earlier_form_scale_their_targets() {
         ("llm-d-sim", "vllme-deployment"),
         ("llm-d", "llama-8b-l40s"),
     ] {
-        let status = status(&bed, namespace, name).await;
+        let status = status(&plot, namespace, name).await;
         println!("{name}: {status:#}");
         for kind in [
             "TargetResolved",
@@ -153,7 +149,7 @@ async fn objects_of_every_earlier_form_scale_their_targets() {
             "InControl",
         ] {
             assert_eq!(
-                condition(&status, kind),
+                condition(&status, kind).0,
                 "True",
                 "{kind} of {name}: {status:#}"
             );
@@ -161,7 +157,7 @@ async fn objects_of_every_earlier_form_scale_their_targets() {
     }
     // No replica of this one serves, so nothing is known of its load: it is held, and says so.
     let sets = eventually("conditions of the last form", async || {
-        let object = api(&bed, "llm-d")
+        let object = api(&plot, "llm-d")
             .get("llama-70b-lws")
             .await
             .map_err(|e| e.to_string())?;
@@ -173,11 +169,11 @@ async fn objects_of_every_earlier_form_scale_their_targets() {
     });
     let sets = sets.await.unwrap();
     println!("llama-70b-lws: {sets:#}");
-    assert_eq!(condition(&sets, "TargetResolved"), "True", "{sets:#}");
-    assert_eq!(condition(&sets, "MetricsAvailable"), "False", "{sets:#}");
+    assert_eq!(condition(&sets, "TargetResolved").0, "True", "{sets:#}");
+    assert_eq!(condition(&sets, "MetricsAvailable").0, "False", "{sets:#}");
     // Nobody else scales this one, so wva does.
     let deployments: Api<k8s_openapi::api::apps::v1::Deployment> =
-        Api::namespaced(bed.client.clone(), "llm-d");
+        Api::namespaced(plot.client.clone(), "llm-d");
     let scaled = eventually("a second replica", async || {
         let deployment = deployments
             .get("llama-8b-l40s")
@@ -191,7 +187,7 @@ async fn objects_of_every_earlier_form_scale_their_targets() {
         }
     });
     let scaled = scaled.await;
-    println!("{}", bed.decisions());
+    println!("{}", decisions(&controller.log()));
     scaled.unwrap();
     drop((first, second));
 }

@@ -1,0 +1,115 @@
+//! The API server's own record of who asked for what: what somebody did cannot be told from what is left of it.
+//!
+//! Kept of service accounts only, those of the control plane left out: a test's own administrator would drown them.
+
+use serde::Deserialize;
+
+use super::ControlPlane;
+use crate::Error;
+
+/// The policy: which requests are noted, by the groups of who sent them.
+pub(super) const POLICY: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: None, userGroups: ['system:serviceaccounts:kube-system']}
+- {level: Metadata, userGroups: ['system:serviceaccounts']}
+- {level: None}
+";
+
+/// Names of the policy and of the record in the folder of the cluster.
+pub(super) const POLICY_FILE: &str = "audit-policy.yaml";
+pub(super) const RECORD_FILE: &str = "audit.jsonl";
+
+/// One answered request (or the beginning of a watch).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Request {
+    /// When it was received, RFC 3339 with microseconds: comparable as text.
+    pub at: String,
+    /// Who sent it: `system:serviceaccount:NAMESPACE:NAME`.
+    pub user: String,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, ...
+    pub verb: String,
+    /// API group; empty for the core.
+    pub group: String,
+    /// Resource, with its subresource as in `deployments/scale`; empty where the path is none of a resource.
+    pub resource: String,
+    /// Namespace, where there is one.
+    pub namespace: String,
+    /// Name, where there is one.
+    pub name: String,
+    /// HTTP status of the answer.
+    pub code: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    request_received_timestamp: String,
+    user: User,
+    verb: String,
+    #[serde(default)]
+    object_ref: Object,
+    #[serde(default)]
+    response_status: Status,
+}
+
+#[derive(Deserialize)]
+struct User {
+    #[serde(default)]
+    username: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Object {
+    api_group: String,
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Deserialize, Default)]
+struct Status {
+    #[serde(default)]
+    code: u16,
+}
+
+impl From<Line> for Request {
+    fn from(line: Line) -> Self {
+        let object = line.object_ref;
+        let resource = match object.subresource.as_str() {
+            "" => object.resource,
+            sub => format!("{}/{sub}", object.resource),
+        };
+        Self {
+            at: line.request_received_timestamp,
+            user: line.user.username,
+            verb: line.verb,
+            group: object.api_group,
+            resource,
+            namespace: object.namespace,
+            name: object.name,
+            code: line.response_status.code,
+        }
+    }
+}
+
+impl ControlPlane {
+    /// What service accounts have asked for so far, oldest first; the plane must have been started with
+    /// [`Options::audit`](super::Options::audit).
+    ///
+    /// # Errors
+    /// [`Error::System`] where there is no record.
+    pub fn requests(&self) -> Result<Vec<Request>, Error> {
+        let file = self.sandbox.folder().join(RECORD_FILE);
+        let text = std::fs::read_to_string(&file)
+            .map_err(Error::system(format!("cannot read {}", file.display())))?;
+        // The last line may be half written.
+        let lines = text.lines().filter_map(|l| serde_json::from_str(l).ok());
+        let mut requests: Vec<Request> = lines.map(|line: Line| line.into()).collect();
+        requests.sort();
+        Ok(requests)
+    }
+}
