@@ -10,7 +10,7 @@ use super::common::*;
 #[case(&[body("x", true)])]
 #[case(&[trailers()])]
 #[case(&[post(CHAT), post(CHAT)])]
-#[case(&[post(CHAT), body(BODY, true), body("more", true)])]
+#[case(&[post(CHAT), body(BODY, true), body("more", false)])]
 #[case(&[post(CHAT), body(BODY, true), post(CHAT)])]
 fn messages_out_of_order_end_the_stream(#[case] messages: &[ProcessingRequest]) {
     let store = standard(2);
@@ -23,6 +23,17 @@ fn messages_out_of_order_end_the_stream(#[case] messages: &[ProcessingRequest]) 
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
     drop(talk);
     assert_eq!(store.state().inflight.requests(), 0);
+}
+
+#[test]
+fn the_end_of_a_body_may_be_told_twice() {
+    let store = standard(2);
+    let mut talk = Talk::new(&shared(&store));
+    talk.say(post(CHAT));
+    assert!(!talk.say(body(BODY, true)).is_empty());
+    assert!(talk.say(body(&BODY[10..], true)).is_empty());
+    assert_eq!(talk.say(answer_headers("text/plain", false)).len(), 1);
+    assert_eq!(store.state().inflight.requests(), 1);
 }
 
 #[test]

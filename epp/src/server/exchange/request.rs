@@ -151,6 +151,8 @@ impl Exchange {
             Stage::Collecting(collecting) => collecting,
             // What a client still sends of a request that was answered already.
             Stage::Over => return Ok(()),
+            // Envoy from 1.35 on may send the last chunk of a large body twice.
+            Stage::Waiting(..) | Stage::Sent if chunk.end_of_stream => return Ok(()),
             _ => return Err(Status::invalid_argument("a request body out of order")),
         };
         if collecting.subset.is_none() {
