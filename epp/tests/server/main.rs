@@ -1,4 +1,5 @@
 //! The server: bodies, the protocol's sequences, flow control, sockets.
+#![allow(clippy::unwrap_used)] // tests
 
 mod bodies;
 mod common;
