@@ -80,7 +80,10 @@ async fn bodies_arrive_as_they_were_sent() {
     for _ in 0..10 {
         let answer = post(&url, medium.clone().into_bytes(), &[]).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert!(server.last_body() == medium.as_bytes(), "changed on the way");
+        assert!(
+            server.last_body() == medium.as_bytes(),
+            "changed on the way"
+        );
     }
 
     // A GET has no body, and is routed all the same.
