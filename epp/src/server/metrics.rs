@@ -2,7 +2,7 @@
 //!
 //! Each is there under its name of today (`llm_d_epp_…`) and under the one that came before it (`inference_objective_…`,
 //! `inference_pool_…`, `inference_extension_…`): two names for one number, not two numbers. What the pool and the queue
-//! look like is read when somebody asks ([`Snapshot`]). The number of flows is bounded, since clients choose model names.
+//! look like is read when somebody asks (`Snapshot`). The number of flows is bounded, since clients choose model names.
 
 mod snapshot;
 
