@@ -133,7 +133,7 @@ impl Server {
             health: Port::bind(health, None, services(None))
                 .await
                 .map_err(at(health))?,
-            metrics: TcpListener::bind(settings.metrics)
+            metrics: listen::listen(settings.metrics)
                 .await
                 .map_err(at(settings.metrics))?,
             shared,

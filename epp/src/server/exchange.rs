@@ -49,6 +49,7 @@ pub struct Exchange {
     answering: Option<Answering>,
     flying: Option<Flying>,
     out: VecDeque<ProcessingResponse>,
+    request_id: Bytes,
     started: f64,
     closing: bool,
 }
@@ -64,6 +65,7 @@ impl Exchange {
             answering: None,
             flying: None,
             out: VecDeque::new(),
+            request_id: Bytes::new(),
             closing: false,
         }
     }
@@ -134,6 +136,7 @@ impl Exchange {
     /// Answers the client, and ends.
     fn refuse(&mut self, refused: &Refused, series: &Series) {
         tracing::debug!(
+            request_id = %self.request_id.escape_ascii(),
             status = refused.status,
             reason = refused.reason,
             message = refused.message,

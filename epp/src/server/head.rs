@@ -101,12 +101,6 @@ impl Head {
         std::str::from_utf8(&self.path).unwrap_or_default()
     }
 
-    /// The request's id as text.
-    #[must_use]
-    pub fn request_id(&self) -> &str {
-        std::str::from_utf8(&self.request_id).unwrap_or_default()
-    }
-
     /// The name of its objective.
     #[must_use]
     pub fn objective(&self) -> Option<&str> {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,19 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Time without a word after which a peer is asked whether it is there, and then to answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
+/// Takes an address; on machines without IPv6, all of IPv4 where all of both was asked for.
+pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse && address.is_ipv6() => {
+            let all = address.ip().is_unspecified();
+            let instead = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            let instead = if all { instead } else { address };
+            TcpListener::bind(instead).await
+        }
+        bound => bound,
+    }
+}
+
 /// A port and what it serves.
 pub(super) struct Port {
     listener: TcpListener,
@@ -41,7 +54,7 @@ impl Port {
         services: Services,
     ) -> io::Result<Self> {
         Ok(Self {
-            listener: TcpListener::bind(address).await?,
+            listener: listen(address).await?,
             tls: tls.map(TlsAcceptor::from),
             services,
         })

@@ -86,13 +86,7 @@ pub struct Flags {
     #[arg(long, value_name = "NUMBER")]
     pub threads: Option<NonZeroU16>,
     /// How much to log: 3 each request, 5 everything
-    #[arg(
-        short,
-        long,
-        visible_alias = "zap-log-level",
-        value_name = "LEVEL",
-        default_value_t = 0
-    )]
+    #[arg(short, long, alias = "v", value_name = "LEVEL", default_value_t = 0)]
     pub verbosity: u8,
 }
 
@@ -111,6 +105,10 @@ pub struct Upstream {
     health_checking: Option<bool>,
     #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     enable_pprof: Option<bool>,
+    #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    ha_enable_leader_election: Option<bool>,
+    #[arg(long, hide = true)]
+    zap_encoder: Option<String>,
     #[arg(long, hide = true)]
     pool_group: Option<String>,
     #[arg(long, hide = true)]
@@ -120,17 +118,23 @@ pub struct Upstream {
 impl Upstream {
     /// What to tell of those that change nothing though one might think so.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        if self.metrics_endpoint_auth == Some(true) {
-            notes.push("--metrics-endpoint-auth has no effect: keep others from the metrics port with a NetworkPolicy".to_owned());
-        }
-        if self.tracing == Some(true) {
-            notes.push("--tracing has no effect: no spans are exported; -v 3 logs each request with its id".to_owned());
-        }
-        if self.enable_pprof == Some(true) {
-            notes.push("--enable-pprof has no effect".to_owned());
-        }
-        notes
+        let told = [
+            (
+                self.metrics_endpoint_auth,
+                "--metrics-endpoint-auth has no effect: keep others from the metrics port with a NetworkPolicy",
+            ),
+            (
+                self.tracing,
+                "--tracing has no effect: no spans are exported; -v 3 logs each request with its id",
+            ),
+            (
+                self.ha_enable_leader_election,
+                "--ha-enable-leader-election has no effect: all replicas answer, each with its own view of the prefixes",
+            ),
+            (self.enable_pprof, "--enable-pprof has no effect"),
+        ];
+        let asked = told.into_iter().filter(|(asked, _)| *asked == Some(true));
+        asked.map(|(_, note)| note.to_owned()).collect()
     }
 }
 

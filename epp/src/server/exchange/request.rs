@@ -134,6 +134,7 @@ impl Exchange {
             subset: subset(metadata),
             body: Gathered::default(),
         };
+        self.request_id = collecting.head.request_id.clone();
         if end_of_stream {
             self.complete(collecting, End::Headers);
         } else {
@@ -337,7 +338,7 @@ impl Exchange {
         let endpoint = endpoint.map(|e| (e.pod.as_str(), e.namespace.as_str(), e.address.port()));
         self.shared.metrics.attempted(&ready.series, endpoint);
         tracing::debug!(
-            request_id = ready.head.request_id(),
+            request_id = %self.request_id.escape_ascii(),
             model = ready.asked,
             target = ready.target,
             priority = ready.priority,
