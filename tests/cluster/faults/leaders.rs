@@ -140,7 +140,7 @@ async fn a_leader_that_freezes_or_is_killed_is_followed_and_writes_no_more() {
         frozen <= TAKEOVER && killed <= TAKEOVER,
         "{frozen:#} {killed:#}"
     );
-    assert!(writes >= 3, "{writes}");
+    assert!(writes >= 2, "each of them wrote: {writes}");
 }
 
 /// Leases of holders that are gone, whose clocks were years ahead or behind: neither keeps anybody waiting for longer, nor lets
