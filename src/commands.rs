@@ -13,7 +13,7 @@ mod migrate;
 mod pause;
 pub mod plan;
 mod predict;
-mod replay;
+pub mod replay;
 mod simulate;
 pub mod status;
 pub mod top;

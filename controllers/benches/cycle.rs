@@ -80,7 +80,8 @@ fn index(variants: usize) -> Index {
     index
 }
 
-fn gathered(fleet: &Fleet, now: f64) -> Gathered {
+/// Prompts are `longer` times as long as usual, and differ by model.
+fn gathered(fleet: &Fleet, now: f64, longer: f64) -> Gathered {
     let total = (now - START) * 0.5 + 1000.0;
     let histogram = |bounds: [f64; 3], mean: f64| Histogram {
         bounds: bounds.to_vec(),
@@ -91,14 +92,18 @@ fn gathered(fleet: &Fleet, now: f64) -> Gathered {
     let streams = snapshot::targets(fleet)
         .models
         .into_iter()
-        .map(|model| StreamTelemetry {
+        .enumerate()
+        .map(|(i, model)| StreamTelemetry {
             outcome: Outcome::Sample(Sampled {
                 value: StreamSample {
                     model: model.name.clone(),
                     class: model.default_class.clone(),
                     at: now,
                     arrivals: total,
-                    input_tokens: histogram([200.0, 800.0, 4000.0], 700.0),
+                    input_tokens: histogram(
+                        [200.0, 800.0, 4000.0],
+                        longer * (600.0 + 0.1 * i as f64),
+                    ),
                     output_tokens: histogram([50.0, 300.0, 1000.0], 250.0),
                     met: total,
                     ..StreamSample::default()
@@ -120,7 +125,18 @@ fn gathered(fleet: &Fleet, now: f64) -> Gathered {
 }
 
 fn cycle(fleet: &Fleet, base: &Base, settings: &Settings, memory: Memory, now: f64) -> Memory {
-    let gathered = gathered(fleet, now);
+    observed(fleet, base, settings, memory, now, 1.0)
+}
+
+fn observed(
+    fleet: &Fleet,
+    base: &Base,
+    settings: &Settings,
+    memory: Memory,
+    now: f64,
+    longer: f64,
+) -> Memory {
+    let gathered = gathered(fleet, now, longer);
     let inputs = Inputs {
         fleet,
         gathered: &gathered,
@@ -153,5 +169,27 @@ fn steady_cycle(bencher: Bencher<'_, '_>, variants: usize) {
     bencher.bench_local(|| {
         now += 15.0;
         memory = cycle(&fleet, &base, &settings, std::mem::take(&mut memory), now);
+    });
+}
+
+/// A cycle in which every capacity's inputs have moved: after an hour, prompts are half as long again. At most as many
+/// as stated are found anew.
+#[divan::bench(args = [(1_000, 512), (1_000, usize::MAX)], sample_count = 1, sample_size = 1)]
+fn moved_cycle(bencher: Bencher<'_, '_>, (variants, refreshes): (usize, usize)) {
+    let (index, base) = (index(variants), base());
+    let mut settings = Settings::default();
+    settings.planner.capacity_refreshes = refreshes;
+    let fleet = index.fleet(&base);
+    let mut memory = Memory::default();
+    let (mut now, mut longer) = (START, 1.0);
+    for _ in 0..3 {
+        now += 15.0;
+        memory = cycle(&fleet, &base, &settings, memory, now);
+    }
+    bencher.bench_local(|| {
+        now += 3600.0;
+        longer *= 1.5;
+        let before = std::mem::take(&mut memory);
+        memory = observed(&fleet, &base, &settings, before, now, longer);
     });
 }

@@ -7,14 +7,15 @@
 //! Nothing is written here. An effect says what should be so, is made only where the cluster shows something else, and is
 //! made again next cycle while that lasts: a lost write costs one cycle, and a steady fleet writes nothing.
 
+pub mod components;
 pub mod effects;
 pub mod memory;
 
-mod components;
 mod conditions;
 mod events;
 mod margin;
 mod observed;
+mod predicted;
 mod scale;
 mod status;
 mod verdict;
@@ -34,6 +35,7 @@ use crate::telemetry::{Gathered, Missing};
 use effects::{Effect, Written};
 use memory::Memory;
 use observed::Observed;
+use predicted::Expected;
 use verdict::Verdict;
 
 /// What a cycle starts from.
@@ -91,6 +93,7 @@ struct Part<'a> {
     view: &'a VariantView,
     verdict: Verdict<'a>,
     observed: Latencies,
+    predicted: Latencies,
     data_age: Option<f64>,
     trust: Option<f64>,
     price: Option<f64>,
@@ -147,6 +150,7 @@ fn conclude(
         &mut memory.latencies,
     );
     let mut observed = Observed::new(inputs.gathered, &mut memory.counters);
+    let mut expected = Expected::new(&posed.autoscaler, &posed.snapshot, &memory.optimizer);
     let (mut entries, mut effects, mut changes) = (Vec::new(), Vec::new(), Vec::new());
     for view in &inputs.fleet.variants {
         let name = view.name();
@@ -163,6 +167,7 @@ fn conclude(
             view,
             verdict,
             observed: observed.of(&name),
+            predicted: expected.of(&name, &mut memory.predictions),
             data_age: ages.of_variant(view, &name),
             trust: memory
                 .optimizer
@@ -306,7 +311,7 @@ impl Part<'_> {
                     cost_per_hour: self.price.map(|p| p * f64::from(desired)),
                     reasons: decision.reasons.clone(),
                     slo_margin: self.margin,
-                    predicted: Latencies::default(),
+                    predicted: self.predicted,
                     observed: self.observed,
                     trust: self.trust,
                     data_age: self.data_age,

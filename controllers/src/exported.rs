@@ -50,6 +50,8 @@ pub enum Stage {
     Actuation,
     /// Keeping certificates, the APIService or leadership.
     Serving,
+    /// Writing audit lines and bundles.
+    Recording,
 }
 
 impl Stage {
@@ -63,6 +65,7 @@ impl Stage {
             Self::Plan => "plan",
             Self::Actuation => "actuation",
             Self::Serving => "serving",
+            Self::Recording => "recording",
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod actuate;
 pub mod api;
 pub mod cycle;
+pub mod exchange;
 pub mod exported;
 pub mod external_metrics;
 pub mod index;

@@ -13,6 +13,7 @@ mod cycles;
 mod keep;
 pub mod last_cycle;
 mod mark;
+pub mod records;
 mod servers;
 mod watches;
 
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 
 use crate::actuate::{QUEUE, Writer};
 use crate::cycle::memory::Memory;
+use crate::exchange::ExchangeError;
 use crate::exported::{Exported, Naming};
 use crate::index::Index;
 use crate::leader::{Term, campaign};
@@ -64,6 +66,12 @@ pub enum RunError {
     /// The telemetry settings cannot be followed.
     #[error("telemetry: {0}")]
     Telemetry(#[from] SettingsError),
+    /// The exchange with endpoint pickers cannot be served.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// A file cannot be written.
+    #[error(transparent)]
+    Record(#[from] records::RecordError),
     /// A certificate cannot be read or made.
     #[error("certificate: {0}")]
     Certificate(String),
@@ -98,6 +106,7 @@ pub async fn run(
         },
     );
     let gatherer = Gatherer::new(&settings.telemetry)?;
+    let records = records::Records::open(&settings.record)?;
     let servers = servers::Servers {
         client: client.clone(),
         namespace: identity.namespace.clone(),
@@ -106,6 +115,7 @@ pub async fn run(
         published,
         exported: Arc::new(exported),
         last: last_seen,
+        pushed: gatherer.pushed(),
         watching: watching.clone(),
         stopped: stopped.clone(),
     };
@@ -135,6 +145,7 @@ pub async fn run(
         keeper: keep::Keeper::new(&identity.namespace, &settings.leader.lease),
         settings: settings.clone(),
         told: BTreeMap::new(),
+        records,
     };
     let cycling = tokio::spawn(cycles.run(stopped.clone()));
     let (retire_sender, retired) = watch::channel(false);

@@ -9,8 +9,9 @@
 //! watch: {namespaces: [llm-d], instance: blue, stock: auto}
 //! defaults: {accelerator: H100, class: chat}
 //! telemetry: {pods: {}, prometheus: {url: "http://prometheus:9090"}}
-//! serve: {http: "0.0.0.0:8080", external_metrics: {listen: "0.0.0.0:6443"}}
+//! serve: {http: "0.0.0.0:8080", external_metrics: {listen: "0.0.0.0:6443"}, exchange: {listen: "127.0.0.1:9444"}}
 //! leader: {lease: wva-controller}
+//! record: {decisions: /var/log/wva/decisions.jsonl, cycles: /var/log/wva}
 //! ```
 //! Unknown keys are errors with their line and column.
 
@@ -25,6 +26,7 @@ use wva_models::service_class::ServiceClassText;
 use wva_optimizer::step::Settings as Policy;
 
 use crate::index::fleet::{Base, StockSource};
+use crate::run::records::RecordSettings;
 use crate::telemetry::TelemetrySettings;
 
 /// Everything that the file says, checked.
@@ -42,6 +44,8 @@ pub struct Settings {
     pub serve: ServeSettings,
     /// Leadership.
     pub leader: LeaderSettings,
+    /// What is written to files.
+    pub record: RecordSettings,
 }
 
 /// Which objects are looked at.
@@ -74,6 +78,8 @@ pub struct ServeSettings {
     pub external_metrics: Option<TlsSettings>,
     /// KEDA's external scaler, gRPC; absent for none.
     pub keda: Option<KedaSettings>,
+    /// What endpoint pickers push and learn; absent for none.
+    pub exchange: Option<ExchangeSettings>,
     /// Also export the first releases' `inferno_*` names.
     pub legacy_metrics: bool,
 }
@@ -84,6 +90,7 @@ impl Default for ServeSettings {
             http: SocketAddr::from(([0, 0, 0, 0], 8080)),
             external_metrics: None,
             keda: None,
+            exchange: None,
             legacy_metrics: false,
         }
     }
@@ -129,6 +136,20 @@ pub struct KedaSettings {
     pub certificate: Option<CertificatePaths>,
 }
 
+/// The listener for endpoint pickers: pushes in, fits out.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExchangeSettings {
+    /// Address.
+    pub listen: SocketAddr,
+    /// TLS, where wanted.
+    #[serde(default)]
+    pub certificate: Option<CertificatePaths>,
+    /// File with the token that pickers must show; needed unless only this machine reaches the address.
+    #[serde(default)]
+    pub bearer_token_file: Option<PathBuf>,
+}
+
 /// Leadership.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -161,6 +182,7 @@ struct FileText {
     telemetry: Option<TelemetrySettings>,
     serve: ServeSettings,
     leader: LeaderSettings,
+    record: RecordSettings,
 }
 
 impl Settings {
@@ -203,6 +225,7 @@ impl Settings {
             telemetry,
             serve: text.serve,
             leader: text.leader,
+            record: text.record,
         })
     }
 }
@@ -227,8 +250,9 @@ policy: {cycle_seconds: 15, forecast_quantile: 0.7}
 watch: {namespaces: [llm-d], instance: blue, stock: auto}
 defaults: {accelerator: H100, class: chat}
 telemetry: {pods: {}, prometheus: {url: \"http://prometheus:9090\"}}
-serve: {http: \"0.0.0.0:8080\", external_metrics: {listen: \"0.0.0.0:6443\"}}
+serve: {http: \"0.0.0.0:8080\", exchange: {listen: \"127.0.0.1:9444\"}, external_metrics: {listen: \"0.0.0.0:6443\"}}
 leader: {lease: wva-controller}
+record: {decisions: /var/log/wva/decisions.jsonl, cycles: /var/log/wva}
 ";
         let settings = Settings::parse(yaml, "wva.yaml").expect("valid");
         assert_eq!(settings.watch.namespaces, ["llm-d"]);

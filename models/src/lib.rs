@@ -6,6 +6,7 @@ pub mod batching;
 pub mod capacity;
 pub mod catalogue;
 pub mod chain_model;
+pub mod exchange;
 pub mod fit;
 pub mod forecast;
 pub mod iteration;

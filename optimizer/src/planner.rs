@@ -30,7 +30,7 @@ use crate::problem::{Contradiction, Limit, Problem, ProblemError, VariantOption}
 use crate::snapshot::Quota;
 use crate::solve::{SolveSettings, solve};
 
-pub use capacities::CapacityTable;
+pub use capacities::{CapacityTable, Memo};
 
 /// Offered traffic of one (model, class, shape bucket).
 #[derive(Debug, Clone, PartialEq)]
@@ -104,6 +104,9 @@ pub struct PlannerSettings {
     pub mixture_rounds: u32,
     /// Arrivals that the latency model samples per evaluation when it searches for a capacity.
     pub samples: usize,
+    /// Most capacities that one cycle finds anew because their inputs moved; further ones wait for the next, those that
+    /// moved most first. Capacities that were never found are found in any case.
+    pub capacity_refreshes: usize,
     /// Search effort.
     pub solve: SolveSettings,
 }
@@ -119,6 +122,7 @@ impl Default for PlannerSettings {
             separate_batch: false,
             mixture_rounds: 3,
             samples: 2048,
+            capacity_refreshes: 512,
             solve: SolveSettings::default(),
         }
     }

@@ -1,7 +1,8 @@
 //! Recording cycles and replaying them: one bundle, the same decisions bit for bit.
 //!
 //! A bundle is JSON lines. The first is the header: schema, the catalogue as YAML, the settings. Each further line is one
-//! cycle: the snapshot and what was decided. Replaying runs [`step`] over the snapshots from an empty state and compares.
+//! cycle: the snapshot and what was decided. Replaying runs [`step`] over the snapshots and compares: from an empty state,
+//! or from the one that the header of a controller's bundle carries, with the catalogue as it was.
 
 mod moment;
 
@@ -15,6 +16,7 @@ use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::step::{Autoscaler, Cycle, Settings, step};
 
+use moment::Parts;
 pub use moment::{MOMENT_SCHEMA, Moment};
 
 /// Schema name of the header.
@@ -23,8 +25,18 @@ pub const BUNDLE_SCHEMA: &str = "wva.bundle/v1";
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     schema: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     catalogue_yaml: String,
     settings: Settings,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resumed: Option<Resumed>,
+}
+
+/// What a bundle of a process that had run before begins with.
+#[derive(Debug, Serialize, Deserialize)]
+struct Resumed {
+    catalogue: Parts,
+    state: State,
 }
 
 /// One recorded cycle.
@@ -97,6 +109,21 @@ pub fn header(autoscaler: &Autoscaler) -> String {
         schema: BUNDLE_SCHEMA.to_owned(),
         catalogue_yaml: autoscaler.catalogue.to_yaml(),
         settings: autoscaler.settings.clone(),
+        resumed: None,
+    })
+}
+
+/// First line of a bundle that goes on from `state`, of a controller that decides its fleet part by part.
+#[must_use]
+pub fn resumed_header(autoscaler: &Autoscaler, state: &State) -> String {
+    line(&Header {
+        schema: BUNDLE_SCHEMA.to_owned(),
+        catalogue_yaml: String::new(),
+        settings: autoscaler.settings.clone(),
+        resumed: Some(Resumed {
+            catalogue: Parts::of(&autoscaler.catalogue),
+            state: state.clone(),
+        }),
     })
 }
 
@@ -117,6 +144,10 @@ fn line(value: &impl Serialize) -> String {
 pub struct Bundle<R> {
     /// What took the decisions.
     pub autoscaler: Autoscaler,
+    /// What was remembered when it began.
+    pub state: State,
+    /// Whether a controller recorded it, which decides its fleet part by part.
+    pub in_parts: bool,
     origin: String,
     lines: std::iter::Enumerate<std::io::Lines<R>>,
 }
@@ -140,12 +171,21 @@ impl<R: BufRead> Bundle<R> {
                 header.schema
             )));
         }
-        let autoscaler = Autoscaler {
-            catalogue: Catalogue::parse(&header.catalogue_yaml, origin)?,
-            settings: header.settings,
+        let in_parts = header.resumed.is_some();
+        let (catalogue, state) = match header.resumed {
+            Some(resumed) => (resumed.catalogue.catalogue().map_err(bad)?, resumed.state),
+            None => (
+                Catalogue::parse(&header.catalogue_yaml, origin)?,
+                State::default(),
+            ),
         };
         Ok(Self {
-            autoscaler,
+            autoscaler: Autoscaler {
+                catalogue,
+                settings: header.settings,
+            },
+            state,
+            in_parts,
             origin: origin.to_owned(),
             lines,
         })
@@ -193,10 +233,21 @@ fn unreadable(origin: &str, source: std::io::Error) -> ReplayError {
 pub fn replay(
     input: impl BufRead,
     origin: &str,
+    each: impl FnMut(&Snapshot, &Cycle),
+) -> Result<Replayed, ReplayError> {
+    replay_by(Bundle::open(input, origin)?, step, each)
+}
+
+/// As [`replay`], deciding by `decide`.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_by<R: BufRead>(
+    mut bundle: Bundle<R>,
+    mut decide: impl FnMut(&Autoscaler, &Snapshot, State) -> (State, Cycle),
     mut each: impl FnMut(&Snapshot, &Cycle),
 ) -> Result<Replayed, ReplayError> {
-    let mut bundle = Bundle::open(input, origin)?;
-    let mut state = State::default();
+    let mut state = std::mem::take(&mut bundle.state);
     let mut outcome = Replayed {
         cycles: 0,
         identical: true,
@@ -204,7 +255,7 @@ pub fn replay(
     };
     while let Some(next) = bundle.next() {
         let (line, recorded) = next?;
-        let (after, cycle) = step(&bundle.autoscaler, &recorded.snapshot, state);
+        let (after, cycle) = decide(&bundle.autoscaler, &recorded.snapshot, state);
         state = after;
         outcome.cycles += 1;
         if outcome.identical && cycle != recorded.cycle {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Everything that one cycle sees.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -45,6 +45,7 @@ pub struct StreamSample {
     /// Class name.
     pub class: String,
     /// When it was sampled; NaN or the far past means never.
+    #[serde(deserialize_with = "time_or_never")]
     pub at: f64,
     /// Requests that arrived, refused ones included.
     pub arrivals: f64,
@@ -74,6 +75,11 @@ pub struct StreamSample {
     /// Batch only: work held, by deadline.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backlog: Vec<DueWork>,
+}
+
+/// JSON has no NaN: it is written as null.
+fn time_or_never<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// Batch work that is due by a time.

@@ -19,6 +19,7 @@ use crate::input::Input;
   wva controller                                     this cluster (or the one of your kubeconfig), all defaults
   wva controller --config wva.yaml
   wva controller --config wva.yaml --check           say what is wrong with the file, and stop
+  wva controller --record cycles --decisions decisions.jsonl   then: wva explain decisions.jsonl; wva replay cycles/*.jsonl
   wva controller --no-leader-election --http 127.0.0.1:8080   beside a test
 
 What is scaled:
@@ -34,7 +35,9 @@ The configuration file, all of it optional:
   watch: {namespaces: [llm-d], instance: blue, stock: auto}    # what to look at
   defaults: {accelerator: H100, class: chat}                   # where objects say nothing
   telemetry: {pods: {}, prometheus: {url: \"http://prometheus:9090\"}}
-  serve: {http: \"0.0.0.0:8080\", external_metrics: {listen: \"0.0.0.0:6443\"}, keda: {listen: \"0.0.0.0:9443\"}}
+  serve: {http: \"0.0.0.0:8080\", external_metrics: {listen: \"0.0.0.0:6443\"}, keda: {listen: \"0.0.0.0:9443\"},
+          exchange: {listen: \"0.0.0.0:9444\", bearer_token_file: /etc/wva/token}}   # POST /v1/push, GET /v1/fits
+  record: {decisions: decisions.jsonl, cycles: cycles}         # audit lines, and the last cycles to replay
 
 Served: /healthz, /readyz and /metrics. SIGTERM stops it: leadership is given up at once.")]
 pub struct Controller {
@@ -59,6 +62,12 @@ pub struct Controller {
     /// Write without a Lease; there must be no second process
     #[arg(long)]
     no_leader_election: bool,
+    /// Append each changed decision to this file, one JSON object a line, for `wva explain FILE`
+    #[arg(long, value_name = "FILE")]
+    decisions: Option<PathBuf>,
+    /// Keep the last cycles in this folder, for `wva replay` and `wva explain`
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
     /// Address of /healthz, /readyz and /metrics, instead of the file's
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
@@ -98,6 +107,9 @@ impl Controller {
         if let Some(address) = self.http {
             settings.serve.http = address;
         }
+        let record = &mut settings.record;
+        record.decisions = self.decisions.clone().or(record.decisions.take());
+        record.cycles = self.record.clone().or(record.cycles.take());
         Ok(settings)
     }
 

@@ -47,6 +47,7 @@ use stage::Stage;
   wva demo examples/chat.yaml --speed 30           an hour of your own scenario in two minutes
   wva demo --trace prod.csv --speed 60             your traffic, an hour a minute
   wva demo --quiet -o json | jq .attainment        for scripts: the summary alone
+  wva demo --record cycles                         then: wva replay cycles/*.jsonl
   curl -s localhost:PORT/metrics                   while it runs; it says which port
 
 What you see:
@@ -86,6 +87,12 @@ pub struct Demo {
     /// Where /metrics, /debug/cycle and /healthz are served; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     http: SocketAddr,
+    /// Append each changed decision to this file, for `wva explain FILE`
+    #[arg(long, value_name = "FILE")]
+    decisions: Option<PathBuf>,
+    /// Keep the cycles in this folder, for `wva replay` and `wva explain`
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
     /// Seed of everything random, instead of the scenario's
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,

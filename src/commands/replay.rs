@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
+use wva_controllers::cycle::components::{self, Capacities};
 use wva_optimizer::decision::Decision;
-use wva_optimizer::replay::{Difference, replay};
+use wva_optimizer::replay::{Bundle, Difference, replay_by};
+use wva_optimizer::snapshot::Snapshot;
+use wva_optimizer::state::State;
+use wva_optimizer::step::{Autoscaler, Cycle, step};
 
 use crate::console::{Answer, Console, Page};
 use crate::diagnostic::Diagnostic;
@@ -20,10 +24,12 @@ use crate::table::Tone;
   wva simulate examples/chat.yaml --policy wva --record run.jsonl
   wva replay run.jsonl                                    does this build still decide the same?
   wva replay run.jsonl -o json | jq .first_difference
+  wva controller --record cycles                          a live controller; wva demo --record cycles
+  wva replay cycles/cycles-1790000000.jsonl               its last cycles
 
 Exit code 1 when a decision comes out differently.")]
 pub struct Replay {
-    /// Bundle that `wva simulate --record` wrote; `-` for stdin
+    /// Bundle that `wva simulate`, `wva demo` or `wva controller` wrote with --record; `-` for stdin
     bundle: PathBuf,
 }
 
@@ -37,13 +43,48 @@ struct Replayed {
     first_difference: Option<Difference>,
 }
 
+/// Decides as whoever recorded a bundle did: a controller decides its fleet part by part.
+pub struct Decider {
+    in_parts: bool,
+    capacities: Capacities,
+}
+
+impl Decider {
+    /// As this bundle was recorded.
+    pub fn of<R>(bundle: &Bundle<R>) -> Self {
+        Self {
+            in_parts: bundle.in_parts,
+            capacities: Capacities::default(),
+        }
+    }
+
+    /// One cycle.
+    pub fn decide(
+        &mut self,
+        autoscaler: &Autoscaler,
+        snapshot: &Snapshot,
+        state: State,
+    ) -> (State, Cycle) {
+        if self.in_parts {
+            components::decide(autoscaler, snapshot, state, &mut self.capacities)
+        } else {
+            step(autoscaler, snapshot, state)
+        }
+    }
+}
+
 impl Replay {
     /// Replays.
     pub fn run(&self, console: &Console) -> Result<Verdict, Failure> {
         let bundle = input::name_of(&self.bundle);
         let reader = input::open(&self.bundle, "a bundle")?;
         let mut changed = 0;
-        let outcome = replay(reader, &bundle, |_, cycle| {
+        let opened =
+            Bundle::open(reader, &bundle).map_err(|e| Diagnostic::placed(&e.to_string()))?;
+        let mut decider = Decider::of(&opened);
+        let decide =
+            |autoscaler: &_, snapshot: &_, state| decider.decide(autoscaler, snapshot, state);
+        let outcome = replay_by(opened, decide, |_, cycle| {
             changed += cycle
                 .decisions
                 .iter()

@@ -94,6 +94,29 @@ fn the_whole_loop_runs_and_sums_up() {
     );
 }
 
+/// What is recorded replays bit for bit, and explains itself.
+#[test]
+fn cycles_and_decisions_are_recorded() {
+    let folder = Folder::empty();
+    let mut arguments = QUICK.to_vec();
+    arguments.extend(["--record", "cycles", "--decisions", "log.jsonl"]);
+    folder.wva(&arguments).json("wva.demo/v1");
+    let bundles = std::fs::read_dir(folder.path("cycles")).expect("a folder");
+    let mut cycles = 0;
+    for bundle in bundles {
+        let path = bundle.expect("an entry").path();
+        let path = path.to_str().expect("UTF-8");
+        let replayed = folder
+            .wva(&["replay", path, "-o", "json"])
+            .json("wva.replay/v1");
+        assert_eq!(replayed["identical"], true, "{replayed}");
+        cycles += replayed["cycles"].as_u64().expect("a number");
+    }
+    assert!(cycles > 4, "{cycles}");
+    let explained = folder.wva(&["explain", "log.jsonl", "--at", "1e12", "-o", "json"]);
+    assert!(explained.json("wva.explain/v1")["decisions"][0]["reasons"].is_array());
+}
+
 #[test]
 fn whoever_ends_it_gets_the_summary_of_what_was() {
     let folder = Folder::empty();

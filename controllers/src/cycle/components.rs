@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use wva_models::catalogue::Catalogue;
 use wva_models::variant::Variant;
-use wva_optimizer::planner::CapacityTable;
+use wva_optimizer::planner::{CapacityTable, Memo};
 use wva_optimizer::snapshot::{Quota, Snapshot};
 use wva_optimizer::state::{State, stream_key};
 use wva_optimizer::step::{Autoscaler, Cycle, step};
@@ -25,11 +25,33 @@ struct Part {
     state: State,
 }
 
-/// Capacities found for each part, by the name of its first model; only a cache.
-pub(super) type Capacities = BTreeMap<String, CapacityTable>;
+/// Capacities found for each part, by the name of its first model, and answers to equal questions; only a cache.
+#[derive(Debug, Clone, Default)]
+pub struct Capacities {
+    of_part: BTreeMap<String, CapacityTable>,
+    memo: Memo,
+}
 
-/// One cycle over all parts: the outcome as if it were one, and the memory put together again.
-pub(super) fn decide(
+/// Only a cache: whatever is in it, the same is decided.
+impl PartialEq for Capacities {
+    fn eq(&self, other: &Self) -> bool {
+        self.of_part == other.of_part
+    }
+}
+
+impl Capacities {
+    /// All of them in one table.
+    pub(super) fn whole(&self) -> CapacityTable {
+        let mut whole = CapacityTable::default();
+        let parts = self.of_part.values().cloned();
+        parts.for_each(|table| whole.extend(table));
+        whole
+    }
+}
+
+/// One cycle over all parts: the outcome as if it were one, and the memory put together again. Capacities that `state`
+/// brings along are shared out.
+pub fn decide(
     autoscaler: &Autoscaler,
     snapshot: &Snapshot,
     state: State,
@@ -56,7 +78,7 @@ pub(super) fn decide(
         rest.history.extend(history);
         rest.settled.extend(settled);
         rest.carried.extend(carried);
-        capacities.insert(name, table);
+        capacities.of_part.insert(name, table);
     }
     whole
         .decisions
@@ -156,14 +178,36 @@ fn divide(
             part.snapshot.streams.push(sample.clone());
         }
     }
-    let mut known = std::mem::take(capacities);
-    let named = parts.into_values().map(|mut part| {
+    let mut known = std::mem::take(&mut capacities.of_part);
+    let all = autoscaler.catalogue.variants.len().max(1) as f64;
+    let named = parts.into_values().enumerate().map(|(i, mut part)| {
         finish(&mut part, autoscaler, snapshot);
+        let share = part.autoscaler.catalogue.variants.len() as f64 / all;
+        part.autoscaler.settings.planner.capacity_refreshes =
+            turns(autoscaler, snapshot.at, share, i);
         let name = part.autoscaler.catalogue.models[0].name.clone();
-        part.state.capacities = known.remove(&name).unwrap_or_default();
+        let mut table = known.remove(&name).unwrap_or_default();
+        if !state.capacities.is_empty() {
+            let own = part.autoscaler.catalogue.variants.iter();
+            table.extend(state.capacities.split_off(own.map(|v| v.name.as_str())));
+        }
+        part.state.capacities = table.shared(capacities.memo.clone());
         (name, part)
     });
-    (named.collect(), state)
+    let named = named.collect();
+    (named, state)
+}
+
+/// Capacities that part number `i`, with this share of all variants, may find anew in the cycle `at`: over the cycles its
+/// share of what the fleet may, and small parts take turns.
+fn turns(autoscaler: &Autoscaler, at: f64, share: f64, i: usize) -> usize {
+    let settings = &autoscaler.settings;
+    let fair = settings.planner.capacity_refreshes as f64 * share;
+    let cycle = (at / settings.cycle_seconds.max(0.1)).floor();
+    // Multiples of the golden ratio spread the parts evenly, however many there are.
+    let phase = (i as f64 * 0.618_033_988_749_895).fract();
+    let so_far = |cycle: f64| (cycle * fair + phase).floor();
+    (so_far(cycle + 1.0) - so_far(cycle)).max(0.0) as usize
 }
 
 fn empty(autoscaler: &Autoscaler, snapshot: &Snapshot) -> Part {
@@ -348,7 +392,7 @@ mod tests {
     fn parts_come_to_what_the_whole_comes_to() {
         let (autoscaler, snapshot) = fleet();
         let (whole_state, whole) = step(&autoscaler, &snapshot, State::default());
-        let mut capacities = Capacities::new();
+        let mut capacities = Capacities::default();
         let (state, cycle) = decide(&autoscaler, &snapshot, State::default(), &mut capacities);
         assert_eq!(cycle.decisions, whole.decisions);
         assert_eq!(
@@ -358,11 +402,33 @@ mod tests {
     }
 
     #[test]
+    fn small_parts_take_turns_and_get_their_share() {
+        let (mut autoscaler, _) = fleet();
+        autoscaler.settings.planner.capacity_refreshes = 10;
+        let (parts, cycles) = (40, 400);
+        let mut of_part = vec![0; parts];
+        for cycle in 0..cycles {
+            let at = 1.79e9 + f64::from(cycle) * 15.0;
+            let turns: Vec<usize> = (0..parts)
+                .map(|i| turns(&autoscaler, at, 1.0 / parts as f64, i))
+                .collect();
+            let all: usize = turns.iter().sum();
+            assert!((8..=12).contains(&all), "{all}");
+            of_part.iter_mut().zip(turns).for_each(|(sum, n)| *sum += n);
+        }
+        assert!(
+            of_part.iter().all(|n| (99..=101).contains(n)),
+            "{of_part:?}"
+        );
+        assert_eq!(turns(&autoscaler, 7.0, 1.0, 0), 10);
+    }
+
+    #[test]
     fn nothing_remembered_is_lost() {
         let (autoscaler, snapshot) = fleet();
         let mut state = State::default();
         state.settled.insert("gone".into(), 1.0);
-        let (state, _) = decide(&autoscaler, &snapshot, state, &mut Capacities::new());
+        let (state, _) = decide(&autoscaler, &snapshot, state, &mut Capacities::default());
         assert_eq!(state.settled.get("gone"), Some(&1.0));
     }
 }

@@ -14,6 +14,7 @@ use super::components::Capacities;
 use super::effects::{WriteOutcome, Written};
 use super::margin::Seen;
 use super::observed::Counters;
+use super::predicted::Predictions;
 use crate::index::fleet::{Fleet, PodState};
 use crate::telemetry::Gathered;
 
@@ -38,6 +39,8 @@ pub struct Memory {
     pub(super) latencies: Seen,
     /// Latency counters per replica as last seen.
     pub(super) counters: Counters,
+    /// Latencies as last predicted.
+    pub(super) predictions: Predictions,
 }
 
 /// What is remembered of one variant.
@@ -80,6 +83,15 @@ impl Memory {
             variants,
             last_request,
             ..Self::default()
+        }
+    }
+
+    /// What the optimizer remembers, with the capacities that are kept beside it.
+    #[must_use]
+    pub fn whole(&self) -> State {
+        State {
+            capacities: self.capacities.whole(),
+            ..self.optimizer.clone()
         }
     }
 
@@ -150,6 +162,7 @@ impl Memory {
             .map(ToString::to_string)
             .collect();
         self.variants.retain(|name, _| names.contains(name));
+        self.predictions.retain(|name, _| names.contains(name));
         self.optimizer
             .variants
             .retain(|name, _| names.contains(name));

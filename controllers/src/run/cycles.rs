@@ -11,6 +11,7 @@ use wva_optimizer::replay::Moment;
 
 use super::keep::Keeper;
 use super::last_cycle::LastCycle;
+use super::records::Records;
 use super::watches::{Watching, lock};
 use crate::cycle::effects::{Effect, Written};
 use crate::cycle::memory::Memory;
@@ -38,6 +39,7 @@ pub(super) struct Cycles {
     pub settings: Settings,
     /// Findings that were told, so that each is logged once.
     pub told: BTreeMap<String, String>,
+    pub records: Records,
 }
 
 /// Time between two looks at whether the watches have listed everything.
@@ -112,6 +114,10 @@ impl Cycles {
     fn act(&mut self, outcome: Outcome, leads: bool, seconds: f64, now: f64) {
         for change in &outcome.changes {
             tracing::info!("{change}");
+        }
+        if let Err(error) = self.records.take(&outcome) {
+            self.meters.error(Stage::Recording);
+            tracing::warn!(%error, "this cycle is not on record");
         }
         let solver = outcome.solver(seconds);
         let mut report = outcome.report;

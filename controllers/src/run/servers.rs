@@ -1,7 +1,7 @@
 //! Everything that is served: health and metrics, external metrics for HPAs, the scaler for KEDA.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::authority::Kept;
 use super::last_cycle::{self, LastCycle};
 use super::{RunError, Watching, until};
+use crate::exchange::{self, Admission};
 use crate::exported::{self, Exported, Meters};
 use crate::external_metrics::gate::Gate;
 use crate::external_metrics::reviews::Reviewer;
@@ -26,6 +27,8 @@ use crate::serving::authority::{AuthorityError, SelfMade};
 use crate::serving::certificates::{CertificateFiles, HotCertificate};
 use crate::serving::{Transport, serve};
 use crate::settings::{CertificatePaths, Settings, TlsSettings};
+use crate::telemetry::clock;
+use crate::telemetry::pushed::Pushed;
 
 /// Time between two looks at certificate files.
 const CERTIFICATES: Duration = Duration::from_secs(60);
@@ -39,6 +42,7 @@ pub(super) struct Servers {
     pub published: watch::Receiver<Arc<Published>>,
     pub exported: Arc<Exported>,
     pub last: watch::Receiver<LastCycle>,
+    pub pushed: Arc<Mutex<Pushed>>,
     pub watching: Watching,
     pub stopped: watch::Receiver<bool>,
 }
@@ -65,6 +69,17 @@ impl Servers {
             };
             let router = keda::router(self.published.clone());
             self.listen(keda.listen, transport, router, tasks).await?;
+        }
+        if let Some(settings) = &self.settings.serve.exchange {
+            let transport = match &settings.certificate {
+                Some(paths) => Transport::tls(self.certificate(paths, tasks).await?),
+                None => Transport::Plain,
+            };
+            let admission = Admission::new(settings.listen, settings.bearer_token_file.clone())?;
+            let (pushed, last) = (Arc::clone(&self.pushed), self.last.clone());
+            let router = exchange::router(pushed, last, admission, clock::system);
+            self.listen(settings.listen, transport, router, tasks)
+                .await?;
         }
         Ok(())
     }

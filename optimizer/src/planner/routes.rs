@@ -20,6 +20,7 @@ pub(super) fn problem(
     input: &PlanInput<'_>,
     table: &mut CapacityTable,
 ) -> (Problem, Vec<RouteInfo>) {
+    table.begin(input.settings.capacity_refreshes);
     let mut problem = Problem {
         variants: (0..input.catalogue.variants.len())
             .map(|v| input.option(v))

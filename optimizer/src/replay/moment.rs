@@ -45,8 +45,8 @@ struct Document {
 }
 
 /// A catalogue as plain data.
-#[derive(Serialize, Deserialize)]
-struct Parts {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Parts {
     accelerators: Vec<Accelerator>,
     models: Vec<Model>,
     variants: Vec<Variant>,
@@ -55,7 +55,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(catalogue: &Catalogue) -> Self {
+    pub(super) fn of(catalogue: &Catalogue) -> Self {
         Self {
             accelerators: catalogue.accelerators.clone(),
             models: catalogue.models.clone(),
@@ -66,7 +66,7 @@ impl Parts {
     }
 
     /// The catalogue, if every variant's model and accelerator are in it.
-    fn catalogue(self) -> Result<Catalogue, String> {
+    pub(super) fn catalogue(self) -> Result<Catalogue, String> {
         for variant in &self.variants {
             let model = self.models.iter().any(|m| m.name == variant.model);
             let accelerator = self

@@ -12,6 +12,7 @@ use wva_controllers::index::Key;
 use wva_controllers::index::fleet::{Base, Fleet, StockSource};
 use wva_controllers::published::Publisher;
 use wva_controllers::run::last_cycle::LastCycle;
+use wva_controllers::run::records::{RecordError, RecordSettings, Records};
 use wva_controllers::snapshot;
 use wva_controllers::telemetry::http::SettingsError;
 use wva_controllers::telemetry::memory::GateSettings;
@@ -44,6 +45,7 @@ pub struct Control {
     meters: Meters,
     memory: Memory,
     written: Vec<Written>,
+    records: Records,
 }
 
 /// What a cycle came to.
@@ -56,7 +58,12 @@ pub struct Decided {
 
 impl Control {
     /// A controller of this catalogue's models that decides every `cycle`. Inside a tokio runtime.
-    pub fn new(catalogue: &Catalogue, cycle: Duration) -> Result<Self, Failure> {
+    pub fn new(
+        catalogue: &Catalogue,
+        cycle: Duration,
+        record: &RecordSettings,
+    ) -> Result<Self, Failure> {
+        let records = Records::open(record).map_err(unrecorded)?;
         let policy = policy(cycle.as_secs_f64());
         let telemetry = TelemetrySettings {
             pods: Some(ScrapeSettings {
@@ -95,6 +102,7 @@ impl Control {
             meters,
             memory: Memory::default(),
             written: Vec::new(),
+            records,
         })
     }
 
@@ -126,6 +134,7 @@ impl Control {
         let seconds = began.elapsed().as_secs_f64();
         self.meters.cycle(seconds, decided.is_ok());
         let mut outcome = decided.map_err(|e| Diagnostic::new(format!("the cycle failed: {e}")))?;
+        self.records.take(&outcome).map_err(unrecorded)?;
         outcome.report.solver = outcome.solver(seconds);
         self.publisher.publish(outcome.report);
         self.memory = outcome.memory;
@@ -154,6 +163,10 @@ impl Control {
     pub fn trust(&self, name: &str) -> Option<f64> {
         Some(self.memory.optimizer.variants.get(name)?.fitted().trust)
     }
+}
+
+fn unrecorded(error: RecordError) -> Failure {
+    Diagnostic::new(error.to_string()).into()
 }
 
 fn decide(

@@ -11,6 +11,7 @@ use wva_controllers::cycle::effects::Effect;
 use wva_controllers::exported;
 use wva_controllers::index::Key;
 use wva_controllers::run::last_cycle;
+use wva_controllers::run::records::RecordSettings;
 use wva_controllers::serving::{Transport, serve};
 use wva_models::service_class::Slo;
 
@@ -73,7 +74,11 @@ impl Stage {
         let client = client.map_err(|e| Diagnostic::new(format!("cannot send requests: {e}")))?;
         let started = now();
         let cluster = Cluster::new(&script, demo.start_up, started)?;
-        let control = Control::new(&script.catalogue, demo.cycle)?;
+        let record = RecordSettings {
+            decisions: demo.decisions.clone(),
+            cycles: demo.record.clone(),
+        };
+        let control = Control::new(&script.catalogue, demo.cycle, &record)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let router = exported::router(Arc::clone(&control.exported))
             .merge(last_cycle::router(control.last.subscribe()));

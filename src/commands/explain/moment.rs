@@ -5,8 +5,9 @@ use wva_optimizer::decision::Decision;
 use wva_optimizer::replay::{self, BUNDLE_SCHEMA, Bundle, MOMENT_SCHEMA, Recorded};
 use wva_optimizer::snapshot::Snapshot;
 use wva_optimizer::state::State;
-use wva_optimizer::step::{Autoscaler, step};
+use wva_optimizer::step::Autoscaler;
 
+use crate::commands::replay::Decider;
 use crate::diagnostic::Diagnostic;
 use crate::failure::Failure;
 use crate::input::Input;
@@ -89,7 +90,9 @@ impl Moment {
 
 fn in_bundle(input: &Input, wanted: &Wanted<'_>) -> Result<Moment, Failure> {
     let placed = |e: wva_optimizer::replay::ReplayError| Diagnostic::placed(&e.to_string());
-    let bundle = Bundle::open(input.text.as_bytes(), &input.name).map_err(placed)?;
+    let mut bundle = Bundle::open(input.text.as_bytes(), &input.name).map_err(placed)?;
+    let mut decider = Decider::of(&bundle);
+    let mut state = std::mem::take(&mut bundle.state);
     let autoscaler = bundle.autoscaler.clone();
     let cycles: Vec<Recorded> = bundle
         .map(|c| c.map(|(_, cycle)| cycle))
@@ -106,9 +109,8 @@ fn in_bundle(input: &Input, wanted: &Wanted<'_>) -> Result<Moment, Failure> {
         )
         .into());
     };
-    let mut state = State::default();
     for earlier in &cycles[..index] {
-        state = step(&autoscaler, &earlier.snapshot, state).0;
+        state = decider.decide(&autoscaler, &earlier.snapshot, state).0;
     }
     let Recorded { snapshot, cycle } = cycles
         .into_iter()
