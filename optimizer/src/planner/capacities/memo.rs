@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wva_models::batching::ContinuousBatching;
 use wva_models::capacity::{Capacity, Conditions};
+use wva_models::iteration::{EngineLimits, IterationLaw, ReplicaModel};
 use wva_models::latency::Arrivals;
 use wva_models::service_class::{Bound, Slo, Statistic};
 
@@ -50,36 +51,59 @@ struct Question(Vec<u64>);
 impl Question {
     fn new(model: &ContinuousBatching, conditions: &Conditions<'_>) -> Self {
         let mut question = Self(Vec::with_capacity(256));
-        let (law, limits) = (&model.replica.law, &model.replica.limits);
-        let (kind, dispersion) = match conditions.arrivals {
+        // Whole: a field that is added later must be part of the question.
+        let ContinuousBatching {
+            replica: ReplicaModel { law, limits },
+            role,
+            samples,
+        } = *model;
+        let IterationLaw {
+            overhead_s,
+            floor_s,
+            per_token_s,
+            per_kv_token_s,
+            per_sequence_s,
+            per_chunk_context_s,
+            prefill_overhead_s,
+            front_end_s,
+        } = law;
+        let EngineLimits {
+            token_budget,
+            max_sequences,
+            kv_tokens,
+        } = limits;
+        let Conditions {
+            shape,
+            arrivals,
+            pool,
+            slo,
+        } = *conditions;
+        let (kind, dispersion) = match arrivals {
             Arrivals::Poisson => (0, 0.0),
             Arrivals::Even => (1, 0.0),
             Arrivals::Dispersion(d) => (2, d),
         };
-        question.0.extend([
-            model.role as u64,
-            model.samples as u64,
-            u64::from(conditions.pool),
-            kind,
-        ]);
+        question
+            .0
+            .extend([role as u64, samples as u64, u64::from(pool), kind]);
         question.numbers(&[
-            law.overhead_s,
-            law.floor_s,
-            law.per_token_s,
-            law.per_kv_token_s,
-            law.per_sequence_s,
-            law.per_chunk_context_s,
-            law.prefill_overhead_s,
-            law.front_end_s,
-            limits.token_budget,
-            limits.max_sequences,
-            limits.kv_tokens,
+            overhead_s,
+            floor_s,
+            per_token_s,
+            per_kv_token_s,
+            per_sequence_s,
+            per_chunk_context_s,
+            prefill_overhead_s,
+            front_end_s,
+            token_budget,
+            max_sequences,
+            kv_tokens,
             dispersion,
-            conditions.shape.prefix_hit(),
+            shape.prefix_hit(),
         ]);
-        let Slo { ttft, itl, e2e } = *conditions.slo;
+        let Slo { ttft, itl, e2e } = *slo;
         [ttft, itl, e2e].into_iter().for_each(|b| question.bound(b));
-        for p in conditions.shape.points() {
+        for p in shape.points() {
             question.numbers(&[p.input, p.output, p.weight]);
         }
         question
