@@ -57,13 +57,17 @@ async fn post(
         request = request.header("authorization", format!("Bearer {token}"));
     }
     let answer = app
-        .oneshot(request.body(Body::from(body)).unwrap())
+        .oneshot(
+            request
+                .body(Body::from(body))
+                .expect("an exchange in memory"),
+        )
         .await
-        .unwrap();
+        .expect("an exchange in memory");
     let status = answer.status();
     let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20)
         .await
-        .unwrap();
+        .expect("an exchange in memory");
     let told: Answer = serde_json::from_slice(&bytes).expect("every answer has a code");
     (status, told.code)
 }
