@@ -16,7 +16,7 @@ pub enum Router {
     /// pass. Leaving out the prompt's own time sends long prompts to idle small devices.
     #[default]
     LeastLoad,
-    /// As the Endpoint Picker does it, by one of its ready-made pickers; see [`super::endpoints`] for what it knows.
+    /// As the Endpoint Picker does it, by one of its ready-made pickers; see the module `endpoints` for what it knows.
     Picker(Ready),
 }
 
