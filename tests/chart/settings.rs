@@ -151,8 +151,8 @@ fn the_schema_knows_the_keys_of_the_controller() {
             "{before}{after}"
         );
     }
-    // At the top, the chart itself says what is served, watched and leased.
+    // At the top, the chart itself says what is served, watched and leased; it mounts no volume to record in.
     let mut whole = known_to_the_schema(&schema["properties"]["settings"]);
-    whole.extend(["serve", "watch", "leader"].map(str::to_owned));
+    whole.extend(["serve", "watch", "leader", "record"].map(str::to_owned));
     assert_eq!(whole, known_to_the_controller("", ""));
 }
