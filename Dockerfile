@@ -11,8 +11,8 @@ COPY . .
 # Caches survive between builds on one machine, which is why the program is copied out of the target folder within the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target,sharing=locked \
-    cargo build --release --locked --package wva --bin wva \
-    && install -D --mode=0755 target/release/wva /out/wva
+    cargo build --profile dist --locked --package wva --bin wva \
+    && install -D --mode=0755 target/dist/wva /out/wva
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="wva" \

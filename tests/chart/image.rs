@@ -58,7 +58,7 @@ fn what_reaches_the_builder_is_the_whole_program() {
     assert!(
         build
             .unwrap()
-            .contains("--release --locked --package wva --bin wva")
+            .contains("--profile dist --locked --package wva --bin wva")
     );
     // Locked and offline: what is left out of the context would change the lock file, or not be found.
     let output = Command::new(env!("CARGO"))
