@@ -9,13 +9,17 @@
 //! one that puts its chunks together.
 
 pub mod admission;
+pub(crate) mod around;
 pub mod exchange;
+pub(crate) mod gathered;
 pub mod head;
 pub mod health;
-mod listen;
+pub(crate) mod listen;
 pub mod metrics;
 pub mod refusal;
 pub mod reply;
+pub(crate) mod request;
+pub(crate) mod sent;
 pub mod series;
 mod service;
 pub mod shared;
@@ -29,23 +33,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::store::{self, Store};
+use crate::store::Store;
+use around::Around;
 use health::Health;
 use listen::Port;
 use service::Services;
 use shared::{Handling, Shared};
-use tls::{Certificate, Security, TlsError};
-
-/// Longest time in which new requests are still taken after being told to end: proxies need it to notice.
-const LINGER: Duration = Duration::from_secs(5);
+use tls::{Security, TlsError};
 
 /// What operators set of the server.
 #[derive(Debug, Clone)]
@@ -85,11 +82,9 @@ pub enum ServeError {
 /// A server that has its addresses.
 pub struct Server {
     shared: Arc<Shared>,
-    grpc: Port,
-    health: Port,
-    metrics: TcpListener,
-    certificate: Option<Arc<Certificate>>,
-    security: Security,
+    grpc: Port<Services>,
+    health: Port<Services>,
+    around: Around,
     drain: Duration,
 }
 
@@ -114,9 +109,7 @@ impl Server {
         clock: Clock,
         settings: Settings,
     ) -> Result<Self, ServeError> {
-        let certificate = Certificate::of(&settings.security)?;
-        let config = certificate.clone().map(Certificate::server_config);
-        let config = config.transpose()?;
+        let (certificate, config) = tls::presented(&settings.security, &[b"h2"])?;
         let shared = Shared::new(Arc::clone(&store), clock, &settings.handling);
         let services = |shared| Services {
             shared,
@@ -133,12 +126,8 @@ impl Server {
             health: Port::bind(health, None, services(None))
                 .await
                 .map_err(at(health))?,
-            metrics: listen::listen(settings.metrics)
-                .await
-                .map_err(at(settings.metrics))?,
+            around: Around::bind(settings.metrics, certificate).await?,
             shared,
-            certificate,
-            security: settings.security,
             drain: settings.drain,
         })
     }
@@ -151,7 +140,7 @@ impl Server {
         Ok(Addresses {
             grpc: self.grpc.address()?,
             health: self.health.address()?,
-            metrics: self.metrics.local_addr()?,
+            metrics: self.around.address()?,
         })
     }
 
@@ -164,46 +153,14 @@ impl Server {
     /// Serves until `stop`, then tells that it will end, finishes what has begun, and ends.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let shared = Arc::clone(&self.shared);
-        let mut background = tokio::task::JoinSet::new();
-        background.spawn(store::publish(Arc::clone(&shared.store)));
-        background.spawn(Arc::clone(&shared.admission).run());
-        if let (Some(certificate), Security::Folder(folder)) = (self.certificate, self.security) {
-            background.spawn(certificate.follow(folder));
-        }
-        let told = Router::new()
-            .route("/metrics", get(metrics_page))
-            .route("/healthz", get(|| async { "ok" }))
-            .route("/readyz", get(ready))
-            .with_state(Arc::clone(&shared));
-        background.spawn(async {
-            // Ends with the set.
-            let _ = axum::serve(self.metrics, told).await;
-        });
+        let mut background = self.around.start(&shared);
         let (end, ends) = watch::channel(false);
         let grpc = tokio::spawn(self.grpc.serve(ends.clone(), self.drain));
         background.spawn(self.health.serve(ends, self.drain));
         stop.await;
-        shared.store.drain();
-        shared.admission.close();
-        let streams = shared.metrics.streams.get();
-        tracing::info!(streams, "ending: no new requests are wanted");
-        tokio::time::sleep(LINGER.min(self.drain / 3)).await;
+        shared.linger(self.drain).await;
         end.send_replace(true);
         // A panic there has been told of already.
         let _ = grpc.await;
-    }
-}
-
-async fn metrics_page(
-    State(shared): State<Arc<Shared>>,
-) -> ([(header::HeaderName, &'static str); 1], String) {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], shared.metrics.text())
-}
-
-async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
-    match shared.store.is_ready() {
-        true => (StatusCode::OK, "ok"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     }
 }

@@ -89,6 +89,19 @@ impl Picker {
         State::new(self.prefix, seed)
     }
 
+    /// The same, with at least so many endpoints for each request: the chosen one and its fallbacks.
+    #[must_use]
+    pub fn with_at_least(mut self, endpoints: usize) -> Self {
+        let main = match self.handler {
+            Handler::Disaggregated { decode, .. } => decode,
+            Handler::Single | Handler::DataParallel { .. } => 0,
+        };
+        if let Some(profile) = self.profiles.get_mut(main) {
+            profile.choose.most = profile.choose.most.max(endpoints);
+        }
+        self
+    }
+
     /// Whether requests should come with their block hashes.
     #[must_use]
     pub fn needs_prefix(&self) -> bool {
@@ -300,24 +313,32 @@ impl Stages {
     }
 }
 
-/// Candidates before any profile: all, or those the proxy allows; draining ones only if there are no others.
+/// Candidates before any profile: all, or those the proxy allows; draining ones only if there are no others, and those to
+/// avoid only if there are not even draining ones.
 fn base(pool: &Pool, request: &Request<'_>, base: &mut Vec<Slot>) -> Result<(), Refusal> {
     base.clear();
     if pool.is_empty() {
         return Err(Refusal::of(RefusalKind::NoEndpoints));
     }
     let members = &pool.members;
-    for slots in [&members.ready, &members.draining] {
-        match request.subset {
-            None => base.extend_from_slice(slots),
-            Some(allowed) => base.extend(
-                slots
-                    .iter()
-                    .filter(|&&s| pool.endpoint(s).is_some_and(|e| allows(allowed, e.address))),
-            ),
-        }
-        if !base.is_empty() {
-            return Ok(());
+    let allowed = |slot: Slot| {
+        let within = |subset| {
+            pool.endpoint(slot)
+                .is_some_and(|e| allows(subset, e.address))
+        };
+        request.subset.is_none_or(within)
+    };
+    for avoid in [request.avoid, &[]] {
+        for slots in [&members.ready, &members.draining] {
+            if request.subset.is_none() && avoid.is_empty() {
+                base.extend_from_slice(slots);
+            } else {
+                let slots = slots.iter().copied();
+                base.extend(slots.filter(|s| !avoid.contains(s) && allowed(*s)));
+            }
+            if !base.is_empty() {
+                return Ok(());
+            }
         }
     }
     Err(Refusal::of(RefusalKind::EmptySubset))

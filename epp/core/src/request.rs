@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::endpoint::Slot;
+
 /// Header with the bound on time to first token, milliseconds.
 pub const SLO_TTFT_HEADER: &str = "x-slo-ttft-ms";
 /// Header with the bound on time per output token, milliseconds.
@@ -88,6 +90,8 @@ pub struct Request<'a> {
     pub targets: Targets,
     /// Endpoints that the proxy allows; `None` for all.
     pub subset: Option<&'a [Allowed]>,
+    /// Endpoints that failed lately: picked only where there are no others.
+    pub avoid: &'a [Slot],
     /// Whether there are images, audio or video in it.
     pub multimodal: bool,
 }

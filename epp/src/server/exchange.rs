@@ -8,25 +8,24 @@
 //! request is one task and no channel. Everything it holds (a place, a count in flight, a place in the queue) is given
 //! back when it is dropped, however the stream ends.
 
-mod flying;
 mod request;
 mod response;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tonic::Status;
 
 use super::admission::{Place, Waiting};
 use super::refusal::Refused;
 use super::reply;
+use super::request::Ready;
+use super::sent::Sent;
 use super::series::Series;
 use super::shared::Shared;
 use super::wire::{Part, ProcessingRequest, ProcessingResponse};
-use flying::Flying;
-use request::{Collecting, Ready};
-use response::Answering;
+use request::{Collecting, End};
 
 /// How far the request is.
 enum Stage {
@@ -35,7 +34,7 @@ enum Stage {
     /// Headers have come, and some of the body.
     Collecting(Box<Collecting>),
     /// All has come; there is no place yet.
-    Waiting(Box<Ready>, Waiting),
+    Waiting(Box<Ready>, End, Waiting),
     /// It was sent on.
     Sent,
     /// It will not be: refused, or answered by the proxy itself.
@@ -46,8 +45,7 @@ enum Stage {
 pub struct Exchange {
     shared: Arc<Shared>,
     stage: Stage,
-    answering: Option<Answering>,
-    flying: Option<Flying>,
+    sent: Option<Sent>,
     out: VecDeque<ProcessingResponse>,
     request_id: Bytes,
     started: f64,
@@ -62,8 +60,7 @@ impl Exchange {
             started: shared.clock.now(),
             shared,
             stage: Stage::New,
-            answering: None,
-            flying: None,
+            sent: None,
             out: VecDeque::new(),
             request_id: Bytes::new(),
             closing: false,
@@ -84,7 +81,7 @@ impl Exchange {
     /// The place in the queue, while it is waited for.
     pub fn waiting(&mut self) -> Option<&mut Waiting> {
         match &mut self.stage {
-            Stage::Waiting(_, waiting) => Some(waiting),
+            Stage::Waiting(_, _, waiting) => Some(waiting),
             _ => None,
         }
     }
@@ -121,15 +118,15 @@ impl Exchange {
     /// Takes what came of waiting.
     pub fn admitted(&mut self, outcome: Result<Place, Refused>) {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
-        let Stage::Waiting(mut ready, waiting) = stage else {
+        let Stage::Waiting(mut ready, end, waiting) = stage else {
             self.stage = stage;
             return;
         };
         drop(waiting);
         ready.waited(self.shared.clock.now());
         match outcome {
-            Ok(place) => self.decide(*ready, place),
-            Err(refused) => self.refuse(&refused, &ready.series),
+            Ok(place) => self.decide(&ready, end, place),
+            Err(refused) => self.refuse(&refused, ready.series()),
         }
     }
 
@@ -153,53 +150,5 @@ impl Exchange {
         let series = self.shared.metrics.flow("", "", "", 0);
         series.requests.inc();
         self.refuse(refused, &series);
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        if let Some(flying) = self.flying.take() {
-            // The client or the proxy has gone before the end.
-            self.shared.metrics.failed(&flying.series, "Aborted");
-        }
-    }
-}
-
-/// A body that comes in chunks. A body of one chunk stays as it came; of several, one is made, so that they do not keep
-/// the connection's buffers.
-#[derive(Debug, Default)]
-struct Gathered {
-    first: Bytes,
-    all: BytesMut,
-}
-
-/// Most that is set aside for a body before it has come.
-const MOST_AHEAD: usize = 1 << 20;
-
-impl Gathered {
-    fn len(&self) -> usize {
-        self.first.len() + self.all.len()
-    }
-
-    fn push(&mut self, chunk: Bytes, expected: usize) {
-        if self.len() == 0 {
-            self.first = chunk;
-            return;
-        }
-        if self.all.is_empty() {
-            let first = std::mem::take(&mut self.first);
-            let needed = expected.min(MOST_AHEAD).max(first.len() + chunk.len());
-            self.all.reserve(needed);
-            self.all.extend_from_slice(&first);
-        }
-        self.all.extend_from_slice(&chunk);
-    }
-
-    fn finish(self) -> Bytes {
-        if self.all.is_empty() {
-            self.first
-        } else {
-            self.all.freeze()
-        }
     }
 }

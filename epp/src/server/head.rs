@@ -1,6 +1,7 @@
 //! Request headers, as far as anybody looks at them.
 
 use bytes::Bytes;
+use http::HeaderMap;
 use wva_epp_core::picker::Picker;
 use wva_epp_core::request::{SLO_TPOT_HEADER, SLO_TTFT_HEADER};
 
@@ -45,8 +46,9 @@ impl Wanted {
         Self(names)
     }
 
-    fn has(&self, key: &[u8]) -> bool {
-        self.0.iter().any(|name| name == key)
+    /// The name, as it is kept.
+    fn get(&self, key: &[u8]) -> Option<&Bytes> {
+        self.0.iter().find(|name| *name == key)
     }
 }
 
@@ -63,26 +65,46 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads headers.
+    /// Reads the headers that the proxy tells of.
     #[must_use]
     pub fn read(headers: HttpHeaders, wanted: &Wanted) -> Self {
         let mut head = Self::default();
         for header in headers.headers.unwrap_or_default().headers {
             match &header.key[..] {
                 b":path" => head.path = header.bytes().clone(),
-                b"x-request-id" => head.request_id = header.bytes().clone(),
-                b"content-length" => {
-                    let digits = std::str::from_utf8(header.bytes()).ok();
-                    head.content_length = digits.and_then(|d| d.parse().ok()).unwrap_or(0);
-                }
-                key if wanted.has(key) => {
-                    let value = header.bytes().clone();
-                    head.kept.push((header.key, value));
-                }
-                _ => {}
+                key => head.take(key, header.bytes().clone(), wanted),
             }
         }
         head
+    }
+
+    /// Reads the headers of a request for this path.
+    #[must_use]
+    pub fn of(path: &str, headers: &HeaderMap, wanted: &Wanted) -> Self {
+        let mut head = Self {
+            path: Bytes::copy_from_slice(path.as_bytes()),
+            ..Self::default()
+        };
+        for (name, value) in headers {
+            let value = Bytes::copy_from_slice(value.as_bytes());
+            head.take(name.as_str().as_bytes(), value, wanted);
+        }
+        head
+    }
+
+    fn take(&mut self, key: &[u8], value: Bytes, wanted: &Wanted) {
+        match key {
+            b"x-request-id" => self.request_id = value,
+            b"content-length" => {
+                let digits = std::str::from_utf8(&value).ok();
+                self.content_length = digits.and_then(|d| d.parse().ok()).unwrap_or(0);
+            }
+            key => {
+                if let Some(name) = wanted.get(key) {
+                    self.kept.push((name.clone(), value));
+                }
+            }
+        }
     }
 
     fn value(&self, name: &str) -> Option<&str> {

@@ -1,33 +1,35 @@
-//! Connections: accepting them, TLS, HTTP/2, and letting them end.
+//! Connections: accepting them, TLS, and letting them end.
 
-use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::service::Services;
-
-/// Window of a stream: what a client may send before anything is read of it.
-const STREAM_WINDOW: u32 = 1 << 20;
-/// Window of a connection: what all its streams may together, and so the most memory that unread data takes.
-const CONNECTION_WINDOW: u32 = 8 << 20;
 /// Time to shake hands.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Time without a word after which a peer is asked whether it is there, and then to answer.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+
+/// A protocol on connections.
+pub(crate) trait Speak: Clone + Send + 'static {
+    /// Speaks it with `peer` until the connection ends, or is told to end by `watcher`.
+    fn speak<S>(
+        self,
+        stream: S,
+        peer: SocketAddr,
+        watcher: Watcher,
+    ) -> impl Future<Output = ()> + Send
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+}
 
 /// Takes an address; on machines without IPv6, all of IPv4 where all of both was asked for.
-pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     match TcpListener::bind(address).await {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse && address.is_ipv6() => {
             let all = address.ip().is_unspecified();
@@ -39,34 +41,34 @@ pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// A port and what it serves.
-pub(super) struct Port {
+/// A port and what is spoken there.
+pub(crate) struct Port<P> {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    services: Services,
+    protocol: P,
 }
 
-impl Port {
+impl<P: Speak> Port<P> {
     /// Takes the address.
-    pub(super) async fn bind(
+    pub(crate) async fn bind(
         address: SocketAddr,
         tls: Option<Arc<rustls::ServerConfig>>,
-        services: Services,
+        protocol: P,
     ) -> io::Result<Self> {
         Ok(Self {
             listener: listen(address).await?,
             tls: tls.map(TlsAcceptor::from),
-            services,
+            protocol,
         })
     }
 
     /// Where it listens.
-    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Serves until told to end, and then until what has begun is finished, or `drain` is over.
-    pub(super) async fn serve(self, mut ends: watch::Receiver<bool>, drain: Duration) {
+    pub(crate) async fn serve(self, mut ends: watch::Receiver<bool>, drain: Duration) {
         let graceful = GracefulShutdown::new();
         loop {
             let accepted = tokio::select! {
@@ -74,11 +76,12 @@ impl Port {
                 _ = ends.wait_for(|ends| *ends) => break,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     // Answers are small and waited for.
                     let _ = stream.set_nodelay(true);
-                    let (services, tls) = (self.services.clone(), self.tls.clone());
-                    tokio::spawn(connection(stream, tls, services, graceful.watcher()));
+                    let (protocol, tls) = (self.protocol.clone(), self.tls.clone());
+                    let watcher = graceful.watcher();
+                    tokio::spawn(connection(stream, peer, tls, protocol, watcher));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
@@ -97,39 +100,19 @@ impl Port {
     }
 }
 
-async fn connection(
+async fn connection<P: Speak>(
     stream: TcpStream,
+    peer: SocketAddr,
     tls: Option<TlsAcceptor>,
-    services: Services,
+    protocol: P,
     watcher: Watcher,
 ) {
     let Some(tls) = tls else {
-        return speak(stream, services, watcher).await;
+        return protocol.speak(stream, peer, watcher).await;
     };
     match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-        Ok(Ok(stream)) => speak(stream, services, watcher).await,
+        Ok(Ok(stream)) => protocol.speak(stream, peer, watcher).await,
         Ok(Err(error)) => tracing::debug!(%error, "no TLS connection"),
         Err(_) => tracing::debug!("no TLS connection in time"),
-    }
-}
-
-async fn speak<S>(stream: S, services: Services, watcher: Watcher)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(move |request| {
-        let services = services.clone();
-        async move { Ok::<_, Infallible>(services.call(request).await) }
-    });
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .keep_alive_interval(KEEP_ALIVE.0)
-        .keep_alive_timeout(KEEP_ALIVE.1)
-        .max_concurrent_streams(None)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "a connection ended");
     }
 }

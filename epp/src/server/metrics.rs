@@ -66,6 +66,11 @@ struct Attempt {
     port: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Unserved {
+    reason: &'static str,
+}
+
 type Histograms<S> = Family<S, Histogram, fn() -> Histogram>;
 
 fn histograms<S: Clone + Eq + Hash>(make: fn() -> Histogram) -> Histograms<S> {
@@ -133,9 +138,10 @@ pub struct Metrics {
     queued_bytes: Family<FlowPool, Gauge>,
     wait: Histograms<FlowPool>,
     attempts: Family<Attempt, Counter>,
+    unserved: Family<Unserved, Counter>,
     /// Deciding, seconds: the body has come, the answer is made.
     pub decision: Histogram,
-    /// Streams that are open.
+    /// Streams that are open; of the gateway, requests without an answer.
     pub streams: Gauge,
 }
 
@@ -163,6 +169,7 @@ impl Metrics {
             queued_bytes: Family::default(),
             wait: histograms(waits),
             attempts: Family::default(),
+            unserved: Family::default(),
             decision: short_seconds(),
             streams: Gauge::default(),
             pool_name: Arc::clone(&pool_name),
@@ -320,6 +327,11 @@ impl Metrics {
             &add(&self.decision),
         );
         both(
+            ["wva_gateway_unserved_attempts", ""],
+            "Requests that a server did not take, whether or not another one did",
+            &add(&self.unserved),
+        );
+        both(
             ["llm_d_epp_extproc_streams_inflight", ""],
             "Streams from the proxy that are open",
             &add(&self.streams),
@@ -411,6 +423,11 @@ impl Metrics {
             port,
         };
         self.attempts.get_or_create(&labels).inc();
+    }
+
+    /// Counts a request that a server did not take.
+    pub fn unserved(&self, reason: &'static str) {
+        self.unserved.get_or_create(&Unserved { reason }).inc();
     }
 
     /// All of them, as OpenMetrics text.

@@ -3,18 +3,27 @@
 //! Called by the connections directly: between HTTP/2 and a request's stream there is no router and no layer that every
 //! message would pass.
 
+use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::Watcher;
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::body::Body;
 use tonic::server::Grpc;
 use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::health::{Check, Health, Watch};
+use super::listen::Speak;
 use super::shared::Shared;
 use super::stream::Answers;
 use super::wire::{ProcessingRequest, ProcessingResponse};
@@ -22,6 +31,13 @@ use super::wire::{ProcessingRequest, ProcessingResponse};
 const PROCESS: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+/// Window of a stream: what a client may send before anything is read of it.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// Window of a connection: what all its streams may together, and so the most memory that unread data takes.
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Time without a word after which a peer is asked whether it is there, and then to answer.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
 /// `Process`.
 struct Process(Arc<Shared>);
@@ -58,7 +74,7 @@ impl Services {
     }
 
     /// Answers one call.
-    pub(super) async fn call(self, request: Request<Incoming>) -> Response<Body> {
+    async fn call(self, request: Request<Incoming>) -> Response<Body> {
         let health = self.health.clone();
         match (request.uri().path(), &self.shared) {
             (PROCESS, Some(shared)) => {
@@ -68,6 +84,29 @@ impl Services {
             (CHECK, _) => self.grpc().unary(Check(health), request).await,
             (WATCH, _) => self.grpc().server_streaming(Watch(health), request).await,
             _ => Status::unimplemented("no such method").into_http(),
+        }
+    }
+}
+
+impl Speak for Services {
+    async fn speak<S>(self, stream: S, _: SocketAddr, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = service_fn(move |request| {
+            let services = self.clone();
+            async move { Ok::<_, Infallible>(services.call(request).await) }
+        });
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(KEEP_ALIVE.0)
+            .keep_alive_timeout(KEEP_ALIVE.1)
+            .max_concurrent_streams(None)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended");
         }
     }
 }

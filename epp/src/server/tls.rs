@@ -1,4 +1,4 @@
-//! Certificates of the gRPC port: self-made for the time being, or files that are read again when they change.
+//! Certificates of the port for requests: self-made for the time being, or files that are read again when they change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub enum TlsError {
 
 /// A certificate that can be replaced while it serves.
 #[derive(Debug)]
-pub(super) struct Certificate(ArcSwap<CertifiedKey>);
+struct Certificate(ArcSwap<CertifiedKey>);
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -55,29 +55,8 @@ impl ResolvesServerCert for Certificate {
 }
 
 impl Certificate {
-    /// The certificate that is asked for; `None` for none.
-    pub(super) fn of(security: &Security) -> Result<Option<Arc<Self>>, TlsError> {
-        let key = match security {
-            Security::Plain => return Ok(None),
-            Security::SelfSigned => self_signed()?,
-            Security::Folder(folder) => read(folder)?,
-        };
-        Ok(Some(Arc::new(Self(ArcSwap::from_pointee(key)))))
-    }
-
-    /// The settings of connections that present it.
-    pub(super) fn server_config(self: Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(self);
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Arc::new(config))
-    }
-
     /// Follows the files of a folder, for as long as it is polled.
-    pub(super) async fn follow(self: Arc<Self>, folder: PathBuf) {
+    async fn follow(&self, folder: PathBuf) {
         let mut last = stamp(&folder).await;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -96,6 +75,45 @@ impl Certificate {
             }
         }
     }
+}
+
+/// A certificate that is presented, and where it is read again.
+pub(crate) struct Presented {
+    certificate: Arc<Certificate>,
+    folder: Option<PathBuf>,
+}
+
+impl Presented {
+    /// Follows its files, if it has any, for as long as it is polled.
+    pub(crate) async fn follow(self) {
+        if let Some(folder) = self.folder {
+            self.certificate.follow(folder).await;
+        }
+    }
+}
+
+/// The certificate that is asked for, and the settings of connections that present it and speak one of `protocols`.
+pub(crate) fn presented(
+    security: &Security,
+    protocols: &[&[u8]],
+) -> Result<(Option<Presented>, Option<Arc<ServerConfig>>), TlsError> {
+    let (key, folder) = match security {
+        Security::Plain => return Ok((None, None)),
+        Security::SelfSigned => (self_signed()?, None),
+        Security::Folder(folder) => (read(folder)?, Some(folder.clone())),
+    };
+    let certificate = Arc::new(Certificate(ArcSwap::from_pointee(key)));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
+    config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+    let presented = Presented {
+        certificate,
+        folder,
+    };
+    Ok((Some(presented), Some(Arc::new(config))))
 }
 
 /// When the files were last written.

@@ -1,4 +1,4 @@
-//! The flags of `wva epp`: ours, and those of the upstream's picker that scripts and charts pass.
+//! The flags of `wva epp` and `wva gateway`: ours, and those of the upstream's picker that scripts and charts pass.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU16;
@@ -12,7 +12,7 @@ use wva_epp_core::config::seconds;
 
 use crate::diagnostic::Diagnostic;
 
-/// Flags that matter.
+/// Flags of both.
 #[derive(Debug, Args)]
 pub struct Flags {
     /// InferencePool whose pods are picked from
@@ -50,19 +50,9 @@ pub struct Flags {
     /// Address to listen on
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED))]
     pub bind_address: IpAddr,
-    /// Port of external processing
-    #[arg(long, value_name = "PORT", default_value_t = 9002)]
-    pub grpc_port: u16,
-    /// Port of gRPC health checks
-    #[arg(long, value_name = "PORT", default_value_t = 9003)]
-    pub grpc_health_port: u16,
     /// Port of /metrics, /healthz and /readyz
     #[arg(long, value_name = "PORT", default_value_t = 9090)]
     pub metrics_port: u16,
-    /// Serve external processing with TLS, self-signed unless --cert-path says otherwise
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
-        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub secure_serving: bool,
     /// Folder with tls.crt and tls.key, read again when they change
     #[arg(long, value_name = "FOLDER")]
     pub cert_path: Option<PathBuf>,
@@ -73,9 +63,6 @@ pub struct Flags {
     /// Longest request body
     #[arg(long, value_name = "BYTES", default_value_t = 32 << 20)]
     pub max_body_bytes: usize,
-    /// Longest gRPC message
-    #[arg(long, visible_alias = "grpc-max-recv-msg-size", value_name = "BYTES", default_value_t = 4 << 20)]
-    pub max_message_bytes: usize,
     /// Time that a first server takes to start, until seen: bounds how long requests wait for it
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
     pub start_up: Duration,
@@ -88,6 +75,24 @@ pub struct Flags {
     /// How much to log: 3 each request, 5 everything
     #[arg(short, long, alias = "v", value_name = "LEVEL", default_value_t = 0)]
     pub verbosity: u8,
+}
+
+/// Flags of the external processor.
+#[derive(Debug, Args)]
+pub struct Grpc {
+    /// Port of external processing
+    #[arg(long, value_name = "PORT", default_value_t = 9002)]
+    pub grpc_port: u16,
+    /// Port of gRPC health checks
+    #[arg(long, value_name = "PORT", default_value_t = 9003)]
+    pub grpc_health_port: u16,
+    /// Serve external processing with TLS, self-signed unless --cert-path says otherwise
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub secure_serving: bool,
+    /// Longest gRPC message
+    #[arg(long, visible_alias = "grpc-max-recv-msg-size", value_name = "BYTES", default_value_t = 4 << 20)]
+    pub max_message_bytes: usize,
 }
 
 /// Flags of the upstream's picker without a counterpart here.
@@ -138,7 +143,8 @@ impl Upstream {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration as `500ms`, `30s` or `2m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let seconds = seconds(text).and_then(|s| Duration::try_from_secs_f64(s).ok());
     seconds.ok_or_else(|| "must be a duration as 500ms, 30s or 2m".to_owned())
 }

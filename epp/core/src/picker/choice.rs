@@ -48,6 +48,20 @@ impl Choice {
         join(pool, slots, port)
     }
 
+    /// Where to send it, best first. A request for one of a pod's data-parallel ranks has no fallbacks: the header that names
+    /// the rank would be wrong elsewhere.
+    #[must_use]
+    pub fn addresses(&self, pool: &Pool) -> Vec<SocketAddr> {
+        let address = |slot: &Slot| pool.endpoint(*slot).map(|e| e.address);
+        match self.rank_of {
+            Some((rank, port)) => vec![SocketAddr::new(rank.ip(), port)],
+            None => {
+                let slots = std::iter::once(&self.primary).chain(&self.fallbacks);
+                slots.filter_map(address).collect()
+            }
+        }
+    }
+
     /// The headers to set on the request besides the destination.
     #[must_use]
     pub fn headers(&self, pool: &Pool) -> Vec<(&'static str, String)> {
