@@ -9,6 +9,7 @@ mod doctor;
 mod emulate;
 mod epp;
 mod explain;
+mod gateway;
 mod migrate;
 mod pause;
 pub mod plan;
@@ -42,6 +43,7 @@ pub enum Command {
     Controller(controller::Controller),
     Crds(crds::Crds),
     Epp(epp::Epp),
+    Gateway(gateway::Gateway),
     Emulate(emulate::Emulate),
     Demo(demo::Demo),
     Completions(completions::Completions),
@@ -53,6 +55,7 @@ impl Command {
         match self {
             Self::Controller(_) => "info",
             Self::Epp(verb) => verb.log_level(),
+            Self::Gateway(verb) => verb.log_level(),
             _ => "warn",
         }
     }
@@ -75,6 +78,7 @@ impl Command {
             Self::Controller(verb) => verb.run(),
             Self::Crds(verb) => verb.run(console),
             Self::Epp(verb) => verb.run(),
+            Self::Gateway(verb) => verb.run(),
             Self::Emulate(verb) => verb.run(console),
             Self::Demo(verb) => verb.run(console),
             Self::Completions(verb) => verb.run(console),

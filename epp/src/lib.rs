@@ -11,6 +11,7 @@ pub mod api;
 pub mod body;
 pub mod clock;
 pub mod discovery;
+pub mod gateway;
 pub mod objectives;
 pub mod scrape;
 pub mod server;
