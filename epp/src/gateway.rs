@@ -70,7 +70,7 @@ pub struct Passing {
     pub connect: Duration,
     /// Time until a server begins to answer; `None` for as long as the client waits.
     pub first_byte: Option<Duration>,
-    /// Time between two pieces of an answer, and of a request.
+    /// Time between two pieces of an answer; and of a request, where that is less than 30 s.
     pub idle: Duration,
     /// Time for the head of a request, and for which a connection is kept without one.
     pub head: Duration,

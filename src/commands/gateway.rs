@@ -8,6 +8,7 @@ use wva_epp::gateway::{Gateway as Server, Passing, Settings};
 
 use super::epp::feeds::{Feeds, refused};
 use super::epp::flags::{Flags, duration};
+use crate::diagnostic::Diagnostic;
 use crate::failure::{Failure, Verdict};
 
 /// Serve many model servers as one, each request at the one that suits it best, without Envoy
@@ -54,7 +55,7 @@ pub struct Gateway {
     /// Time until a server begins to answer; absent, for as long as the client waits
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     first_byte_timeout: Option<Duration>,
-    /// Time between two pieces of an answer or a request
+    /// Time between two pieces of an answer
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     idle_timeout: Duration,
     /// Paths that are passed on, by their beginnings; `/` for all
@@ -75,9 +76,13 @@ impl Gateway {
                 let settings = self.settings(&feeds);
                 let server = Server::bind(feeds.store(), feeds.clock(), settings).await;
                 let server = server.map_err(|error| refused(error, "--port or --metrics-port"))?;
+                let at = server
+                    .addresses()
+                    .map_err(|e| Diagnostic::new(e.to_string()))?;
                 tracing::info!(
                     origin = ?feeds.origin(),
-                    port = self.port,
+                    http = %at.http,
+                    metrics = %at.metrics,
                     version = env!("CARGO_PKG_VERSION"),
                     "serving"
                 );

@@ -13,6 +13,8 @@ use super::refusal::bad;
 use crate::server::gathered::Gathered;
 use crate::server::refusal::Refused;
 
+/// Time between two pieces of a request, at most: clients have theirs ready, and what they have sent takes memory.
+const PIECE: Duration = Duration::from_secs(30);
 /// Time in which the rest of a body that is too large is thrown away, so that the client reads why.
 const DISCARD: Duration = Duration::from_secs(5);
 
@@ -54,14 +56,15 @@ fn dotted(path: &str) -> bool {
     plain.split(['/', '\\']).any(|s| matches!(s, "." | ".."))
 }
 
-/// The whole body of a request, of at most `most` bytes, between whose pieces there is at most `idle`; `None` for a request
-/// that has none.
+/// The whole body of a request, of at most `most` bytes, between whose pieces there is at most `idle`, and never more than
+/// [`PIECE`]; `None` for a request that has none.
 pub(super) async fn body(
     parts: &Parts,
     mut incoming: Incoming,
     most: usize,
     idle: Duration,
 ) -> Result<Option<Bytes>, Refused> {
+    let idle = idle.min(PIECE);
     let bodiless = matches!(
         parts.method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE

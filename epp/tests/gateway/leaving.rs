@@ -1,6 +1,6 @@
 //! Clients that go away, and a gateway that does.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
