@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{FLEET, Folder, has_keys};
 
-const LLAMA: [&str; 7] = [
+pub const LLAMA: [&str; 7] = [
     "emulate",
     "--model",
     "llama-3.1-8b",
@@ -18,13 +18,13 @@ const LLAMA: [&str; 7] = [
 ];
 
 /// `wva emulate` while it serves.
-struct Serving {
+pub struct Serving {
     process: Child,
-    answer: Value,
+    pub answer: Value,
 }
 
 impl Serving {
-    fn start(folder: &Folder, arguments: &[&str]) -> Self {
+    pub fn start(folder: &Folder, arguments: &[&str]) -> Self {
         let mut process = folder
             .command(arguments)
             .args(["-o", "json"])
@@ -46,37 +46,47 @@ impl Serving {
     }
 
     /// Address of a server.
-    fn address(&self, i: usize) -> &str {
+    pub fn address(&self, i: usize) -> &str {
         self.answer["servers"][i]["address"]
             .as_str()
             .expect("an address")
     }
 
-    /// Status line and body of the answer to a request.
+    /// Status line and body of a server's answer to a request.
     fn ask(&self, i: usize, request: &str, body: &str) -> (String, String) {
-        let mut stream = TcpStream::connect(self.address(i)).expect("it listens");
-        let timeout = Some(Duration::from_secs(60));
-        stream.set_read_timeout(timeout).expect("a timeout");
-        let length = body.len();
-        write!(
-            stream,
-            "{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-        )
-        .expect("a request");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("an answer");
-        let (head, body) = text.split_once("\r\n\r\n").expect("an HTTP answer");
-        let status = head.lines().next().unwrap_or_default();
-        (status.to_owned(), body.to_owned())
+        let (head, body) = ask(self.address(i), request, body);
+        (head.lines().next().unwrap_or_default().to_owned(), body)
     }
 
     /// Sends SIGTERM; the exit code.
     fn end(mut self) -> Option<i32> {
-        let id = self.process.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &id]).status();
-        assert!(told.expect("kill runs").success());
-        self.process.wait().expect("it ends").code()
+        end(&mut self.process)
     }
+}
+
+/// Head and body of the answer to a request.
+pub fn ask(address: &str, request: &str, body: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let timeout = Some(Duration::from_secs(60));
+    stream.set_read_timeout(timeout).expect("a timeout");
+    let length = body.len();
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .expect("a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let (head, body) = text.split_once("\r\n\r\n").expect("an HTTP answer");
+    (head.to_owned(), body.to_owned())
+}
+
+/// Sends SIGTERM; the exit code.
+pub fn end(process: &mut Child) -> Option<i32> {
+    let id = process.id().to_string();
+    let told = Command::new("kill").args(["-TERM", &id]).status();
+    assert!(told.expect("kill runs").success());
+    process.wait().expect("it ends").code()
 }
 
 impl Drop for Serving {

@@ -7,6 +7,7 @@ mod completions;
 mod demo;
 mod emulate;
 mod examples;
+mod gateway;
 mod inputs;
 mod migrate;
 mod plan;
