@@ -6,6 +6,7 @@ use divan::Bencher;
 use kube::core::DynamicObject;
 use serde::Deserialize as _;
 use serde_json::json;
+use wva_controllers::cycle::drain::Followers;
 use wva_controllers::cycle::memory::Memory;
 use wva_controllers::cycle::{Inputs, run};
 use wva_controllers::index::fleet::{Base, Fleet, StockSource};
@@ -143,6 +144,7 @@ fn observed(
         known: &base.catalogue,
         settings,
         written: &[],
+        followers: &Followers::default(),
         now,
     };
     run(&inputs, memory).memory

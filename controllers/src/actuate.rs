@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::api::keys;
 use crate::api::status::VariantAutoscalingStatus;
 use crate::cycle::effects::{Effect, WriteOutcome, Written};
 use crate::index::fleet::Subject;
@@ -103,6 +104,12 @@ impl Writer {
             } => {
                 return self.scale(variant, target, *from, *to).await;
             }
+            Effect::Cost {
+                variant,
+                pod,
+                uid,
+                first,
+            } => self.cost(variant, pod, uid, *first).await,
             Effect::Status { variant, status } => self.status(variant, status).await,
             Effect::Event {
                 variant,
@@ -147,6 +154,28 @@ impl Writer {
             Ok(_) => WriteOutcome::Done,
             Err(error) => failed(&error),
         }
+    }
+
+    /// With the UID, so that another pod of the name is left alone.
+    async fn cost(
+        &self,
+        variant: &Key,
+        pod: &str,
+        uid: &str,
+        first: bool,
+    ) -> Result<(), kube::Error> {
+        let resource = Kind::Pod.api_resource();
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &variant.namespace, &resource);
+        let cost = first.then(|| keys::LEAVES_FIRST.to_string());
+        let patch = json!({"metadata": {"uid": uid, "annotations": {keys::DELETION_COST: cost}}});
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
+        api.patch(pod, &parameters, &Patch::Merge(patch))
+            .await
+            .map(drop)
     }
 
     async fn status(
@@ -221,6 +250,7 @@ const MOST_NOTE: usize = 300;
 fn kind(effect: &Effect) -> &'static str {
     match effect {
         Effect::Scale { .. } => "scale",
+        Effect::Cost { .. } => "deletion cost",
         Effect::Status { .. } => "status",
         Effect::Event { .. } => "event",
         Effect::Keep { .. } => "state",
@@ -232,7 +262,7 @@ fn report(effect: &Effect, outcome: WriteOutcome) -> Option<Written> {
     let (variant, scale) = match effect {
         Effect::Scale { variant, to, .. } => (variant.clone(), Some(*to)),
         Effect::Status { variant, .. } => (variant.clone(), None),
-        Effect::Event { .. } | Effect::Keep { .. } => return None,
+        Effect::Cost { .. } | Effect::Event { .. } | Effect::Keep { .. } => return None,
     };
     Some(Written {
         variant,

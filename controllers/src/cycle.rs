@@ -11,6 +11,8 @@ pub mod components;
 pub mod effects;
 pub mod memory;
 
+pub mod drain;
+
 mod conditions;
 mod events;
 mod margin;
@@ -23,8 +25,9 @@ mod verdict;
 use std::collections::BTreeMap;
 
 use wva_models::catalogue::Catalogue;
+use wva_models::exchange::Leaving;
 use wva_models::variant::Variant;
-use wva_optimizer::decision::Decision;
+use wva_optimizer::decision::{Decision, Reason};
 use wva_optimizer::state::State;
 use wva_optimizer::step::{Cycle, Settings};
 
@@ -32,6 +35,7 @@ use crate::index::fleet::{Fleet, VariantView};
 use crate::published::{Entry, Latencies, Report, ScaleTarget, Solver, VariantKey, VariantReport};
 use crate::snapshot::{Before, Posed, pose};
 use crate::telemetry::{Gathered, Missing};
+use drain::Followers;
 use effects::{Effect, Written};
 use memory::Memory;
 use observed::Observed;
@@ -51,6 +55,8 @@ pub struct Inputs<'a> {
     pub settings: &'a Settings,
     /// What became of effects since the last cycle.
     pub written: &'a [Written],
+    /// Endpoint pickers that leave out whom we say.
+    pub followers: &'a Followers,
     /// Seconds since the Unix epoch.
     pub now: f64,
 }
@@ -72,6 +78,17 @@ pub struct Outcome {
     pub effects: Vec<Effect>,
     /// Decisions that changed, in words, one line each.
     pub changes: Vec<String>,
+    /// Who leaves, and whose replicas they are, for endpoint pickers.
+    pub departures: Departures,
+}
+
+/// What endpoint pickers are told of pods.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Departures {
+    /// Pods that will be taken away next.
+    pub leaving: Vec<Leaving>,
+    /// Name of the workload behind each variant.
+    pub workloads: BTreeMap<String, String>,
 }
 
 impl Outcome {
@@ -98,6 +115,8 @@ struct Part<'a> {
     trust: Option<f64>,
     price: Option<f64>,
     margin: Option<f64>,
+    /// Why fewer replicas are waited with.
+    waits: Option<Reason>,
 }
 
 /// One cycle.
@@ -152,6 +171,7 @@ fn conclude(
     let mut observed = Observed::new(inputs.gathered, &mut memory.counters);
     let mut expected = Expected::new(&posed.autoscaler, &posed.snapshot, &memory.optimizer);
     let (mut entries, mut effects, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut departures = Departures::default();
     for view in &inputs.fleet.variants {
         let name = view.name();
         let missing = ages.missing(view);
@@ -163,9 +183,19 @@ fn conclude(
             memory.variants.get(&name),
             inputs.now,
         );
+        let remembered = memory.variants.entry(name.clone()).or_default();
+        let drain = drain::of(view, &verdict, inputs.followers, remembered, inputs.now);
+        effects.extend(drain.effects);
+        departures.leaving.extend(drain.leaving);
+        let workload = view.target.name.clone();
+        departures.workloads.insert(name.clone(), workload);
         let part = Part {
             view,
-            verdict,
+            verdict: match drain.waits {
+                Some(_) => verdict.staying(view.desired),
+                None => verdict,
+            },
+            waits: drain.waits,
             observed: observed.of(&name),
             predicted: expected.of(&name, &mut memory.predictions),
             data_age: ages.of_variant(view, &name),
@@ -211,6 +241,7 @@ fn conclude(
         cycle,
         effects,
         changes,
+        departures,
     }
 }
 
@@ -309,7 +340,12 @@ impl Part<'_> {
                         *wanted
                     },
                     cost_per_hour: self.price.map(|p| p * f64::from(desired)),
-                    reasons: decision.reasons.clone(),
+                    reasons: self
+                        .waits
+                        .iter()
+                        .chain(&decision.reasons)
+                        .cloned()
+                        .collect(),
                     slo_margin: self.margin,
                     predicted: self.predicted,
                     observed: self.observed,

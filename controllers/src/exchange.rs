@@ -3,6 +3,7 @@
 //! A push steers what is scaled, so it must come from somebody who may: a bearer token from a file, or a listener that
 //! only this machine reaches. Every refusal has a stable code and says what to do.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +16,12 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::sync::watch;
 use wva_models::batching::ContinuousBatching;
-use wva_models::exchange::{Answer, FITS_PATH, FITS_SCHEMA, Fit, Fits, PUSH_PATH, Share};
-use wva_optimizer::planner::{PlanInput, VariantBelief};
+use wva_models::exchange::{Answer, FITS_PATH, FITS_SCHEMA, Fit, Fits, PUSH_PATH, Share, Traffic};
+use wva_optimizer::planner::{PlanInput, VariantBelief, Workload};
 use wva_optimizer::replay::Moment;
 use wva_optimizer::step::plan_input;
 
+use crate::cycle::Departures;
 use crate::run::last_cycle::LastCycle;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::pushed::{Accepted, Push, Pushed};
@@ -91,18 +93,27 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (x, y)| sum | (x ^ y)) == 0
 }
 
+/// What cycles tell.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    /// The last of them.
+    pub last: watch::Receiver<LastCycle>,
+    /// Who leaves by it.
+    pub departures: watch::Receiver<Departures>,
+}
+
 #[derive(Clone)]
 struct Exchange {
     pushed: Arc<Mutex<Pushed>>,
-    last: watch::Receiver<LastCycle>,
+    heard: Heard,
     admission: Admission,
     clock: Clock,
 }
 
-/// The two routes: pushes go into `pushed`, fits are those of `last`.
+/// The two routes: pushes go into `pushed`, fits are what is `heard` of cycles.
 pub fn router(
     pushed: Arc<Mutex<Pushed>>,
-    last: watch::Receiver<LastCycle>,
+    heard: Heard,
     admission: Admission,
     clock: Clock,
 ) -> Router {
@@ -112,7 +123,7 @@ pub fn router(
         .layer(DefaultBodyLimit::max(LONGEST))
         .with_state(Exchange {
             pushed,
-            last,
+            heard,
             admission,
             clock,
         })
@@ -186,7 +197,10 @@ async fn fits(State(exchange): State<Exchange>, headers: HeaderMap) -> Response 
     if !exchange.admission.admits(&headers) {
         return unauthorized();
     }
-    let Some(moment) = exchange.last.borrow().clone() else {
+    // The cycle before its departures: they may be newer than it, never older.
+    let moment = exchange.heard.last.borrow().clone();
+    let departures = exchange.heard.departures.borrow().clone();
+    let Some(moment) = moment else {
         return answer(
             StatusCode::SERVICE_UNAVAILABLE,
             "no-cycle",
@@ -194,7 +208,7 @@ async fn fits(State(exchange): State<Exchange>, headers: HeaderMap) -> Response 
         );
     };
     // What a large fleet remembers takes a while to go through.
-    match tokio::task::spawn_blocking(move || fits_of(&moment)).await {
+    match tokio::task::spawn_blocking(move || fits_of(&moment, departures)).await {
         Ok(fits) => Json(fits).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -202,7 +216,8 @@ async fn fits(State(exchange): State<Exchange>, headers: HeaderMap) -> Response 
 
 /// What was believed in this cycle.
 #[must_use]
-pub fn fits_of(moment: &Moment) -> Fits {
+pub fn fits_of(moment: &Moment, departures: Departures) -> Fits {
+    let Departures { leaving, workloads } = departures;
     let input = plan_input(&moment.autoscaler, &moment.snapshot, moment.state.clone());
     let believed = input
         .catalogue
@@ -220,10 +235,43 @@ pub fn fits_of(moment: &Moment) -> Fits {
         schema: FITS_SCHEMA.to_owned(),
         at: moment.snapshot.at,
         variants: believed
-            .map(|(v, (_, belief))| fit(moment, &input, v, belief))
+            .map(|(v, (_, belief))| Fit {
+                workload: workload(&workloads, &input.catalogue.variants[v].name),
+                ..fit(moment, &input, v, belief)
+            })
             .collect(),
         shares: shares.collect(),
+        traffic: traffic(&input),
+        leaving,
     }
+}
+
+fn workload(workloads: &BTreeMap<String, String>, variant: &str) -> String {
+    workloads.get(variant).cloned().unwrap_or_default()
+}
+
+/// What is planned for, with the buckets of a class put together.
+fn traffic(input: &PlanInput<'_>) -> Vec<Traffic> {
+    let mut classes: BTreeMap<(&str, &str), Vec<&Workload>> = BTreeMap::new();
+    for workload in &input.workloads {
+        let class = (workload.model.as_str(), workload.class.as_str());
+        classes.entry(class).or_default().push(workload);
+    }
+    let one = |((model, class), parts): ((&str, &str), Vec<&Workload>)| {
+        let rate: f64 = parts.iter().map(|w| w.rate).sum();
+        let mean = |of: fn(&Workload) -> f64| match rate > 0.0 {
+            true => parts.iter().map(|w| w.rate * of(w)).sum::<f64>() / rate,
+            false => parts.iter().map(|w| of(w)).sum::<f64>() / parts.len() as f64,
+        };
+        Some(Traffic {
+            model: model.to_owned(),
+            class: input.catalogue.class(class)?.clone(),
+            rate,
+            mean_input_tokens: mean(|w| w.shape.mean_input()),
+            mean_output_tokens: mean(|w| w.shape.mean_output()),
+        })
+    };
+    classes.into_iter().filter_map(one).collect()
 }
 
 fn fit(moment: &Moment, input: &PlanInput<'_>, v: usize, belief: &VariantBelief) -> Fit {
@@ -239,6 +287,7 @@ fn fit(moment: &Moment, input: &PlanInput<'_>, v: usize, belief: &VariantBelief)
         variant: variant.name.clone(),
         model: variant.model.clone(),
         accelerator: variant.accelerator.clone(),
+        workload: String::new(),
         role: variant.role,
         replica: belief.replica,
         trust: learned.map_or(0.0, |l| l.fitted().trust),

@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::actuate::{QUEUE, Writer};
+use crate::cycle::Departures;
 use crate::cycle::memory::Memory;
 use crate::exchange::ExchangeError;
 use crate::exported::{Exported, Naming};
@@ -98,6 +99,7 @@ pub async fn run(
     let (terms_sender, terms) = watch::channel(Term::default());
     let (publisher, published) = Publisher::new();
     let (last, last_seen) = watch::channel(None);
+    let (departures, departures_seen) = watch::channel(Departures::default());
     let (exported, meters) = Exported::new(
         published.clone(),
         Naming {
@@ -115,6 +117,7 @@ pub async fn run(
         published,
         exported: Arc::new(exported),
         last: last_seen,
+        departures: departures_seen,
         pushed: gatherer.pushed(),
         watching: watching.clone(),
         stopped: stopped.clone(),
@@ -136,6 +139,7 @@ pub async fn run(
         gatherer,
         publisher,
         last,
+        departures,
         meters,
         effects: effects_sender,
         written,

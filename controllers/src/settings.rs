@@ -148,6 +148,14 @@ pub struct ExchangeSettings {
     /// File with the token that pickers must show; needed unless only this machine reaches the address.
     #[serde(default)]
     pub bearer_token_file: Option<PathBuf>,
+    /// Whether pods of Deployments that will be taken away get a deletion cost, so that those go that pickers have been
+    /// told of; needs the right to patch pods.
+    #[serde(default = "yes")]
+    pub deletion_cost: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Leadership.

@@ -7,10 +7,11 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
-use wva_controllers::exchange::{Admission, ExchangeError, fits_of, router};
+use wva_controllers::cycle::Departures;
+use wva_controllers::exchange::{Admission, ExchangeError, Heard, fits_of, router};
 use wva_controllers::telemetry::pushed::{self, Pushed};
 use wva_models::catalogue::Catalogue;
-use wva_models::exchange::{Answer, Buckets, Counted, FITS_SCHEMA, PUSH_VERSION, Push};
+use wva_models::exchange::{Answer, Buckets, Counted, FITS_SCHEMA, Leaving, PUSH_VERSION, Push};
 use wva_optimizer::replay::Moment;
 use wva_optimizer::snapshot::{Snapshot, VariantSample};
 use wva_optimizer::state::State;
@@ -23,6 +24,7 @@ fn push(sequence: u64) -> Push {
         incarnation: 7,
         sequence,
         at: 99.0,
+        fits_at: Some(98.0),
         streams: vec![Counted {
             model: "llama".into(),
             class: "chat".into(),
@@ -50,8 +52,11 @@ async fn post(
     token: Option<&str>,
     body: Vec<u8>,
 ) -> (StatusCode, String) {
-    let (_, last) = watch::channel(None);
-    let app = router(Arc::clone(pushed), last, admission.clone(), || 100.0);
+    let heard = Heard {
+        last: watch::channel(None).1,
+        departures: watch::channel(Departures::default()).1,
+    };
+    let app = router(Arc::clone(pushed), heard, admission.clone(), || 100.0);
     let mut request = Request::post("/v1/push");
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
@@ -88,6 +93,7 @@ async fn what_a_picker_writes_is_what_the_controller_reads() {
     let held = pushed.lock().unwrap();
     let (heard, taken) = held.newest().next().expect("one pusher");
     assert_eq!((heard, taken.version), (100.0, pushed::VERSION));
+    assert_eq!(taken.fits_at, Some(98.0));
     let stream = &taken.streams[0];
     assert_eq!(
         (stream.arrivals, stream.held, stream.input_tokens.sum),
@@ -165,7 +171,17 @@ fn fits_tell_what_is_believed() {
         snapshot,
         cycle,
     };
-    let fits = fits_of(&moment);
+    let departures = Departures {
+        leaving: vec![Leaving {
+            namespace: "ns".into(),
+            pod: "a-1".into(),
+            uid: "u".into(),
+        }],
+        workloads: [("a".to_owned(), "server".to_owned())].into(),
+    };
+    let fits = fits_of(&moment, departures.clone());
+    assert_eq!(fits.leaving, departures.leaving);
+    assert_eq!(fits.variants[0].workload, "server");
     assert_eq!(
         (fits.schema.as_str(), fits.at, fits.variants.len()),
         (FITS_SCHEMA, 5.0, 1)

@@ -6,8 +6,8 @@
 //!  file, read again when it changes ──────────────────────►
 //! ```
 //! What is known stays known while the API server is away: a watch that breaks is taken up again, and only a complete new
-//! list takes away what it does not have. A pod that is being deleted serves on as an endpoint that drains, and leaves
-//! when it is gone or no longer ready.
+//! list takes away what it does not have. A pod that is being deleted is no endpoint from then on: its server may refuse
+//! requests already, and those who leave in order were drained before.
 
 mod cluster;
 pub mod file;

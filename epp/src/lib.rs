@@ -10,6 +10,7 @@
 pub mod api;
 pub mod body;
 pub mod clock;
+pub mod coupling;
 pub mod discovery;
 pub mod gateway;
 pub mod objectives;

@@ -24,6 +24,7 @@ pub mod series;
 mod service;
 pub mod shared;
 pub mod stream;
+pub mod tally;
 pub mod tls;
 pub mod wire;
 

@@ -11,6 +11,7 @@
 //!
 //! No clock here: times are arguments, in seconds of the process's [`crate::clock::Clock`].
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ use wva_epp_core::endpoint::Metrics;
 use wva_epp_core::picker::Picker;
 use wva_epp_core::pool::{Directory, Pool};
 
+use crate::coupling::belief::Beliefs;
+use crate::coupling::state::Status;
 use crate::objectives::Objectives;
 
 /// How often scraped numbers become visible to requests.
@@ -44,6 +47,7 @@ pub struct Store {
     writer: Mutex<Writer>,
     state: Mutex<State>,
     members: watch::Sender<u64>,
+    controller: Status,
     synced: AtomicBool,
     leading: AtomicBool,
     draining: AtomicBool,
@@ -60,6 +64,7 @@ impl Store {
             objectives: ArcSwap::default(),
             writer: Mutex::default(),
             members: watch::Sender::new(0),
+            controller: Status::default(),
             synced: AtomicBool::new(false),
             leading: AtomicBool::new(true),
             draining: AtomicBool::new(false),
@@ -97,6 +102,50 @@ impl Store {
         drop(writer);
         self.members.send_modify(|version| *version += 1);
         result
+    }
+
+    /// Takes over what the controller believes, which replaces what it believed before; whether others leave now.
+    pub fn believe(&self, beliefs: Beliefs) -> bool {
+        let mut writer = self.writer();
+        let known = writer.directory.models();
+        let numbers = (0..).zip(known).map(|(n, m)| (n, *m));
+        let now = |number: u32| beliefs.models.get(&number).copied();
+        let gone = numbers.filter(|(n, m)| m.is_some() && now(*n).is_none());
+        let mut changes: Vec<_> = gone.map(|(number, _)| (number, None)).collect();
+        let known = |number: u32| known.get(number as usize).copied().flatten();
+        let models = beliefs.models.iter().map(|(n, m)| (*n, Some(*m)));
+        changes.extend(models.filter(|(number, model)| known(*number) != *model));
+        let others = writer.directory.set_leaving(beliefs.leaving);
+        let paths = writer.directory.set_paths(beliefs.paths);
+        if others || paths || !changes.is_empty() {
+            for (number, model) in changes {
+                writer.directory.set_model(number, model);
+            }
+            self.show(&mut writer);
+            drop(writer);
+            self.members.send_modify(|version| *version += 1);
+        }
+        others
+    }
+
+    /// Nobody leaves any more, as far as is known.
+    pub fn forget_leaving(&self) {
+        self.update(|directory| directory.set_leaving(HashSet::new()));
+    }
+
+    /// Forgets the models of all variants, and shares of paths.
+    pub fn forget_models(&self) {
+        self.update(|directory| {
+            directory.set_paths(Vec::new());
+            let numbers = 0..directory.models().len();
+            numbers.for_each(|number| directory.set_model(number as u32, None));
+        });
+    }
+
+    /// How it stands with the controller.
+    #[must_use]
+    pub const fn controller(&self) -> &Status {
+        &self.controller
     }
 
     /// Notes a scrape; whether the address is known. Requests see it after the next [`Store::publish`]. Where the

@@ -1,9 +1,12 @@
 //! What an endpoint picker and the controller tell each other, as plain data: JSON over HTTP, versioned.
 //!
 //! ```text
-//! picker ── POST /v1/push: what arrived, how long it was, what it got ──► controller
-//!        ◄─ GET /v1/fits: laws, trust, concurrency, shares, who leaves ──
+//! picker ── POST /v1/push: what arrived, how long it was, what it got, whom it no longer picks ──► controller
+//!        ◄─ GET /v1/fits: laws, trust, concurrency, traffic, shares, who leaves ──
 //! ```
+//! Before replicas are taken away, the controller names the pods that will go, and waits for a push that says that its
+//! sender has read so: then nothing new is on its way to them.
+//!
 //! A push carries the picker's whole state, counted since it began: losing one loses nothing, repeating one changes
 //! nothing. The types are here, below both sides, so that neither depends on the other; unknown fields are ignored, and a
 //! version is raised only when an old reader would be wrong.
@@ -11,6 +14,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::iteration::ReplicaModel;
+use crate::service_class::ServiceClass;
 use crate::variant::Role;
 
 /// Version of [`Push`] that is written here.
@@ -37,6 +41,9 @@ pub struct Push {
     pub at: f64,
     /// Offered traffic per (model, class), cumulative since the incarnation began.
     pub streams: Vec<Counted>,
+    /// [`Fits::at`] of the fits that it goes by: whoever they say leaves gets nothing new. Absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fits_at: Option<f64>,
 }
 
 /// Offered traffic of one model and class. Counters are cumulative.
@@ -50,10 +57,13 @@ pub struct Counted {
     pub at: f64,
     /// Requests that arrived, refused and held ones included.
     pub arrivals: f64,
-    /// Input tokens per request that arrived.
+    /// Input tokens per request, as far as they are known.
     pub input_tokens: Buckets,
     /// Output tokens per request that finished.
     pub output_tokens: Buckets,
+    /// Share of input tokens found in prefix caches so far, where servers tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_hit: Option<f64>,
     /// Arrival to first token, seconds.
     #[serde(default)]
     pub ttft: Buckets,
@@ -104,6 +114,38 @@ pub struct Fits {
     pub variants: Vec<Fit>,
     /// Traffic weights where requests have to take one of several paths; none where any ready replica will do.
     pub shares: Vec<Share>,
+    /// Traffic that is planned for, by model and class.
+    #[serde(default)]
+    pub traffic: Vec<Traffic>,
+    /// Pods that will be taken away next: they finish what they have, and should get nothing new.
+    #[serde(default)]
+    pub leaving: Vec<Leaving>,
+}
+
+/// Traffic of one model and class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Model name.
+    pub model: String,
+    /// The class, with its bounds.
+    pub class: ServiceClass,
+    /// Requests per second that are planned for.
+    pub rate: f64,
+    /// Mean input tokens of a request.
+    pub mean_input_tokens: f64,
+    /// Mean output tokens.
+    pub mean_output_tokens: f64,
+}
+
+/// A pod that will be taken away next.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Leaving {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub pod: String,
+    /// UID.
+    pub uid: String,
 }
 
 /// What is believed of one variant's replicas.
@@ -115,6 +157,9 @@ pub struct Fit {
     pub model: String,
     /// Accelerator.
     pub accelerator: String,
+    /// Name of the workload whose pods are its replicas; empty where it is not told.
+    #[serde(default)]
+    pub workload: String,
     /// Part of serving.
     pub role: Role,
     /// Law and limits of one replica.

@@ -1,5 +1,6 @@
 //! `wva epp`: the Endpoint Picker behind an Envoy-based gateway.
 
+pub mod controller;
 pub mod feeds;
 pub mod flags;
 
@@ -31,6 +32,10 @@ The configuration file is the EndpointPickerConfig that you may already have (ll
 queue-scorer 2, kv-cache-utilization-scorer 2, prefix-cache-scorer 3. `slo-scorer` routes by predicted latency.
 With `featureGates: [flowControl]` requests wait here instead of in the servers, and for the first server of a pool
 that is scaled to zero: the metrics wva_epp_held_requests and llm_d_epp_flow_control_queue_size wake it.
+
+With --controller-url the controller is told what arrives, class by class, so that it needs no Prometheus; from it come the
+fitted laws for `slo-scorer` and `slo-concurrency-detector`, start-up times, and the pods that leave next, which get
+nothing new. Without the controller, its last word counts for a while (metric wva_epp_controller_state).
 
 A refused request has the header x-llm-d-request-dropped-reason, and retry-after where that is known.
 Request headers: x-llm-d-inference-objective, x-llm-d-inference-fairness-id, x-slo-ttft-ms, x-slo-tpot-ms.
@@ -70,7 +75,7 @@ impl Epp {
                 version = env!("CARGO_PKG_VERSION"),
                 "serving"
             );
-            let fed = feeds.start();
+            let fed = feeds.start(&self.flags.controller, server.shared())?;
             server.run(stop).await;
             drop(fed);
             Ok(())

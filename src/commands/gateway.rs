@@ -86,7 +86,7 @@ impl Gateway {
                     version = env!("CARGO_PKG_VERSION"),
                     "serving"
                 );
-                let fed = feeds.start();
+                let fed = feeds.start(&self.flags.controller, server.shared())?;
                 server.run(stop).await;
                 drop(fed);
                 Ok(())

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use wva_controllers::settings::Settings;
 use wva_testbed::daemon::Recipe;
 use wva_testbed::{Access, Daemon, Envoy, Sandbox, component, eventually, or_skip};
 
@@ -25,11 +26,20 @@ fn arguments(rendered: &Rendered, file: &Path) -> Vec<String> {
     let text = map["data"]["config.yaml"].as_str().unwrap();
     std::fs::write(file, text).unwrap();
     let arguments = container(rendered)["args"].as_array().unwrap().iter();
-    let mounted = "/etc/wva/epp/config.yaml";
-    let arguments = arguments.map(|a| a.as_str().unwrap());
-    arguments
-        .map(|a| a.replace(mounted, &file.display().to_string()))
-        .collect()
+    let token = file.with_file_name("token");
+    std::fs::write(&token, "secret").unwrap();
+    let mounted = [
+        ("/etc/wva/epp/config.yaml", file),
+        ("/etc/wva/controller/token", &token),
+    ];
+    let here = |argument: &str| {
+        mounted
+            .iter()
+            .fold(argument.to_owned(), |text, (from, to)| {
+                text.replace(from, &to.display().to_string())
+            })
+    };
+    arguments.map(|a| here(a.as_str().unwrap())).collect()
 }
 
 #[test]
@@ -77,6 +87,43 @@ fn it_reads_its_own_pool_and_writes_nothing() {
         (name(own), name(controllers)),
         (json!("wva-epp"), json!("wva"))
     );
+}
+
+#[test]
+fn it_shares_a_token_with_the_controller_and_finds_it() {
+    let Some(rendered) = Rendered::of("epp") else {
+        return;
+    };
+    let tokens = rendered.kind("Secret").into_iter();
+    let tokens = tokens.filter(|s| s["metadata"]["name"] == "wva-exchange");
+    let tokens: Vec<(&Value, &Value)> = tokens
+        .map(|s| (&s["metadata"]["namespace"], &s["data"]["token"]))
+        .collect();
+    let [(first, token), (second, same)] = tokens.as_slice() else {
+        panic!("{tokens:?}");
+    };
+    assert_eq!([*first, *second], ["wva-system", "models-a"]);
+    assert!(token == same && token.as_str().unwrap().len() > 40);
+    let settings = Settings::parse(rendered.settings(), "wva.yaml").unwrap();
+    let exchange = settings.serve.exchange.unwrap();
+    assert!(exchange.bearer_token_file.is_some() && !exchange.deletion_cost);
+    let port = exchange.listen.port();
+    let ports = rendered.one("Service", "wva")["spec"]["ports"].as_array();
+    let mut ports = ports.unwrap().iter();
+    assert!(ports.any(|p| p["port"] == port && p["targetPort"] == "exchange"));
+    let url = format!("--controller-url=http://wva.wva-system.svc:{port}");
+    let arguments = container(&rendered)["args"].as_array().unwrap();
+    assert!(arguments.contains(&json!(url)), "{arguments:?}");
+    let without = Rendered::with(
+        "epp",
+        &[
+            "--set=exchange.enabled=false",
+            "--set-json=settings.telemetry.pods={}",
+        ],
+    );
+    let without = without.unwrap();
+    let told = container(&without)["args"].to_string();
+    assert!(!told.contains("--controller"), "{told}");
 }
 
 /// Envoy's configuration of the chart, on addresses of this machine.

@@ -166,6 +166,21 @@ fn nothing_else_may_be_done() {
     }
 }
 
+/// Pods of model servers are changed for one purpose only.
+#[test]
+fn pods_may_be_patched_where_deletion_costs_are_set() {
+    let patches = |on: &[&str]| {
+        let rendered = Rendered::with("", on)?;
+        let roles = rendered.kind("ClusterRole").into_iter().flat_map(rights);
+        let pods = roles.filter(|r| r.resource == "pods" && r.verb == "patch");
+        Some(pods.count())
+    };
+    let on = "--set=exchange.enabled=true";
+    let Some(with) = patches(&[on]) else { return };
+    let off = patches(&[on, "--set=exchange.deletionCost=false"]);
+    assert_eq!((with, off, patches(&[])), (1, Some(0), Some(0)));
+}
+
 #[test]
 fn wildcards_are_not_needed() {
     for values in ALL_VALUES {

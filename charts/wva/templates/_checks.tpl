@@ -6,8 +6,11 @@ start or an HPA that does not move. What the schema can tell is left to values.s
 {{- if and (not .Values.externalMetrics.enabled) (not .Values.keda.enabled) (not .Values.directScaling.enabled) }}
 {{- fail "nothing would ever be scaled: turn on one of externalMetrics.enabled (HPAs), keda.enabled (ScaledObjects) or directScaling.enabled" }}
 {{- end }}
-{{- if not (or (kindIs "map" .Values.settings.telemetry.pods) .Values.settings.telemetry.prometheus) }}
-{{- fail "settings.telemetry: load can be read from nowhere; give pods: {} or prometheus: {url: …}" }}
+{{- if not (or (kindIs "map" .Values.settings.telemetry.pods) .Values.settings.telemetry.prometheus .Values.exchange.enabled) }}
+{{- fail "settings.telemetry: load can be read from nowhere; give pods: {} or prometheus: {url: …}, or let endpoint pickers push it (exchange.enabled)" }}
+{{- end }}
+{{- if and .Values.exchange.enabled .Values.exchange.tls (eq .Values.certificates.source "controller") }}
+{{- fail "exchange.tls needs a certificate that endpoint pickers can verify: set certificates.source to cert-manager or secret" }}
 {{- end }}
 {{- if and .Values.keda.enabled .Values.keda.tls (eq .Values.certificates.source "controller") }}
 {{- fail "keda.tls needs a certificate that KEDA can verify: set certificates.source to cert-manager or secret" }}

@@ -73,7 +73,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* Whether a certificate is mounted as files. */}}
 {{- define "wva.certificateFiles" -}}
-{{- if and (ne .Values.certificates.source "controller") (or .Values.externalMetrics.enabled (and .Values.keda.enabled .Values.keda.tls)) }}true{{ end }}
+{{- if and (ne .Values.certificates.source "controller") (or .Values.externalMetrics.enabled (and .Values.keda.enabled .Values.keda.tls) (and .Values.exchange.enabled .Values.exchange.tls)) }}true{{ end }}
 {{- end }}
 
 {{/* The endpoint picker has labels of its own, so that no Service takes it for a controller. */}}
@@ -98,4 +98,27 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{/* The pool that the endpoint picker picks from. */}}
 {{- define "wva.poolName" -}}
 {{- default (include "wva.fullname" .) .Values.endpointPicker.pool.name }}
+{{- end }}
+
+{{/* The Secret with the token of the exchange, and that of the endpoint picker, in its namespace. */}}
+{{- define "wva.exchangeSecret" -}}
+{{- default (printf "%s-exchange" (include "wva.fullname" .)) .Values.exchange.tokenSecret.name }}
+{{- end }}
+
+{{- define "wva.epp.tokenSecret" -}}
+{{- $p := .Values.endpointPicker }}
+{{- if $p.controller.tokenSecret.name }}
+{{- $p.controller.tokenSecret.name }}
+{{- else if .Values.exchange.enabled }}
+{{- include "wva.exchangeSecret" . }}
+{{- end }}
+{{- end }}
+
+{{/* The controller that the endpoint picker tells what arrives; nothing where there is none. */}}
+{{- define "wva.epp.controllerUrl" -}}
+{{- if .Values.endpointPicker.controller.url }}
+{{- .Values.endpointPicker.controller.url }}
+{{- else if .Values.exchange.enabled }}
+{{- printf "%s://%s.%s.svc:%v" (ternary "https" "http" .Values.exchange.tls) (include "wva.fullname" .) .Release.Namespace .Values.exchange.port }}
+{{- end }}
 {{- end }}

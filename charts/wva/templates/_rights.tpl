@@ -9,6 +9,12 @@ never asked for. None of the kinds that a cluster lacks has to be there.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
+{{- if and .Values.exchange.enabled .Values.exchange.deletionCost }}
+# The deletion cost of pods that leave next: Kubernetes takes away those that endpoint pickers send nothing new.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [patch]
+{{- end }}
 # Devices that a namespace may ask for at most.
 - apiGroups: [""]
   resources: [resourcequotas]

@@ -43,6 +43,10 @@ pub const KEDA_PAUSED: [&str; 2] = [
     "autoscaling.keda.sh/paused",
     "autoscaling.keda.sh/paused-replicas",
 ];
+/// What deleting a pod costs: a ReplicaSet takes away those of least cost first.
+pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// The cost of pods that are to go before all others; nobody else should come upon it.
+pub const LEAVES_FIRST: i32 = -1_100_110_011;
 /// Name of the LeaderWorkerSet that a pod belongs to.
 pub const LWS_NAME: &str = "leaderworkerset.sigs.k8s.io/name";
 /// A pod's number within its LeaderWorkerSet group; 0 is the leader.

@@ -20,6 +20,17 @@ pub enum Effect {
         /// What it should ask for.
         to: u32,
     },
+    /// Have this pod go first when replicas are taken away, or no longer.
+    Cost {
+        /// Variant.
+        variant: Key,
+        /// Name of the pod, in the variant's namespace.
+        pod: String,
+        /// UID of the pod.
+        uid: String,
+        /// Whether it is to go first.
+        first: bool,
+    },
     /// Write this status.
     Status {
         /// Variant and name of the `VariantAutoscaling`.
@@ -53,6 +64,7 @@ impl Effect {
     pub fn variant(&self) -> Option<&Key> {
         match self {
             Self::Scale { variant, .. }
+            | Self::Cost { variant, .. }
             | Self::Status { variant, .. }
             | Self::Event { variant, .. } => Some(variant),
             Self::Keep { .. } => None,

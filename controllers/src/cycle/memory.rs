@@ -63,6 +63,10 @@ pub struct VariantMemory {
     pub status_at: f64,
     /// Why the last write failed.
     pub failure: Option<(String, String)>,
+    /// Pods that leave next, by UID, with the time since which that is told.
+    pub leaving: BTreeMap<String, f64>,
+    /// Since when fewer replicas are waited with.
+    pub lowering: Option<f64>,
 }
 
 /// Time for which a foreign change is remembered, seconds.

@@ -59,6 +59,22 @@ impl<'a> Verdict<'a> {
         }
     }
 
+    /// The same, with this number of replicas for now.
+    pub fn staying(self, replicas: u32) -> Self {
+        match self {
+            Self::Decided {
+                decision,
+                carried_out,
+                ..
+            } => Self::Decided {
+                decision,
+                wanted: replicas,
+                carried_out,
+            },
+            held @ Self::Held { .. } => held,
+        }
+    }
+
     fn held(code: String, text: &str) -> Self {
         Self::Held {
             reason: Reason {

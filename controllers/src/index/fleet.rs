@@ -212,6 +212,8 @@ pub struct PodView {
     pub started_at: Option<f64>,
     /// Why some container of it keeps failing.
     pub failing: Option<String>,
+    /// What deleting it costs, where that is set.
+    pub deletion_cost: Option<i32>,
     /// State.
     pub state: PodState,
 }

@@ -29,6 +29,8 @@ pub(super) struct PodFacts {
     pub devices: Option<(String, u32)>,
     /// Whether some container keeps failing, with the reason.
     pub failing: Option<String>,
+    /// What deleting it costs, where that is set.
+    pub deletion_cost: Option<i32>,
 }
 
 #[derive(Deserialize, Default)]
@@ -111,6 +113,7 @@ impl PodFacts {
             started_at: started(&status),
             state: state(meta, &spec, &status),
             failing: failing(&status),
+            deletion_cost: deletion_cost(meta),
             ip: status.pod_ip.filter(|ip| !ip.is_empty()),
             node: spec.node_name.filter(|n| !n.is_empty()),
             devices,
@@ -155,6 +158,11 @@ fn endpoint(meta: &ObjectMeta, spec: &SpecText) -> Endpoint {
         endpoint.ports = vec![port];
     }
     endpoint
+}
+
+fn deletion_cost(meta: &ObjectMeta) -> Option<i32> {
+    let annotations = meta.annotations.as_ref()?;
+    annotations.get(keys::DELETION_COST)?.parse().ok()
 }
 
 /// When the last of its containers started.

@@ -13,9 +13,10 @@ use super::keep::Keeper;
 use super::last_cycle::LastCycle;
 use super::records::Records;
 use super::watches::{Watching, lock};
+use crate::cycle::drain::Followers;
 use crate::cycle::effects::{Effect, Written};
 use crate::cycle::memory::Memory;
-use crate::cycle::{Inputs, Outcome, run};
+use crate::cycle::{Departures, Inputs, Outcome, run};
 use crate::exported::{Meters, Stage};
 use crate::index::{Fleet, Index};
 use crate::leader::Term;
@@ -29,6 +30,7 @@ pub(super) struct Cycles {
     pub gatherer: Gatherer,
     pub publisher: Publisher,
     pub last: watch::Sender<LastCycle>,
+    pub departures: watch::Sender<Departures>,
     pub meters: Meters,
     pub effects: mpsc::Sender<Effect>,
     pub written: mpsc::Receiver<Written>,
@@ -95,7 +97,10 @@ impl Cycles {
         let began = Instant::now();
         let memory = std::mem::take(&mut self.memory);
         let settings = self.settings.clone();
-        let question = (fleet, gathered, written, settings);
+        let costs = settings.serve.exchange.as_ref();
+        let costs = costs.is_some_and(|e| e.deletion_cost);
+        let followers = self.gatherer.followers(costs, now);
+        let question = (fleet, gathered, written, followers, settings);
         // Solving takes processor time that the watches and servers should not wait for.
         let decided = tokio::task::spawn_blocking(move || decide(&question, memory, now)).await;
         let seconds = began.elapsed().as_secs_f64();
@@ -130,6 +135,8 @@ impl Cycles {
             "decided"
         );
         self.publisher.publish(report);
+        // First, so that nobody takes older departures for those of this cycle.
+        self.departures.send_replace(outcome.departures);
         self.last.send_replace(Some(Arc::new(Moment {
             autoscaler: outcome.posed.autoscaler,
             state: outcome.before,
@@ -167,8 +174,11 @@ impl Cycles {
     }
 }
 
+/// What a cycle is about.
+type Question = (Fleet, Gathered, Vec<Written>, Followers, Settings);
+
 fn decide(
-    (fleet, gathered, written, settings): &(Fleet, Gathered, Vec<Written>, Settings),
+    (fleet, gathered, written, followers, settings): &Question,
     memory: Memory,
     now: f64,
 ) -> Outcome {
@@ -178,6 +188,7 @@ fn decide(
         known: &settings.base.catalogue,
         settings: &settings.policy,
         written,
+        followers,
         now,
     };
     run(&inputs, memory)

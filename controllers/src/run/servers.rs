@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::authority::Kept;
 use super::last_cycle::{self, LastCycle};
 use super::{RunError, Watching, until};
+use crate::cycle::Departures;
 use crate::exchange::{self, Admission};
 use crate::exported::{self, Exported, Meters};
 use crate::external_metrics::gate::Gate;
@@ -42,6 +43,7 @@ pub(super) struct Servers {
     pub published: watch::Receiver<Arc<Published>>,
     pub exported: Arc<Exported>,
     pub last: watch::Receiver<LastCycle>,
+    pub departures: watch::Receiver<Departures>,
     pub pushed: Arc<Mutex<Pushed>>,
     pub watching: Watching,
     pub stopped: watch::Receiver<bool>,
@@ -76,8 +78,12 @@ impl Servers {
                 None => Transport::Plain,
             };
             let admission = Admission::new(settings.listen, settings.bearer_token_file.clone())?;
-            let (pushed, last) = (Arc::clone(&self.pushed), self.last.clone());
-            let router = exchange::router(pushed, last, admission, clock::system);
+            let heard = exchange::Heard {
+                last: self.last.clone(),
+                departures: self.departures.clone(),
+            };
+            let pushed = Arc::clone(&self.pushed);
+            let router = exchange::router(pushed, heard, admission, clock::system);
             self.listen(settings.listen, transport, router, tasks)
                 .await?;
         }

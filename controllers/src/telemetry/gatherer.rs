@@ -15,6 +15,7 @@ use super::pushed::Pushed;
 use super::reason::{Missing, Reason, Source};
 use super::scraper::{Errand, Found, Kind, Page, ScrapeSettings, Scraper};
 use super::targets::{Endpoint, Targets};
+use crate::cycle::drain::Followers;
 
 /// Where telemetry comes from and when it is good enough.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -78,6 +79,13 @@ impl Gatherer {
     #[must_use]
     pub fn pushed(&self) -> Arc<Mutex<Pushed>> {
         Arc::clone(&self.pushed)
+    }
+
+    /// Endpoint pickers that leave out whom they are told of; `deletion_cost` says whether pods may be marked, too.
+    #[must_use]
+    pub fn followers(&self, deletion_cost: bool, now: f64) -> Followers {
+        let pushed = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
+        Followers::of(&pushed, deletion_cost, now)
     }
 
     /// Gathers for one cycle at `now`, seconds since the Unix epoch. Pods are scraped in the background from the first

@@ -32,6 +32,9 @@ pub struct Push {
     /// Engines that the pusher reads, by pod UID, with the time each was read.
     #[serde(default)]
     pub engines: BTreeMap<String, (f64, EngineReading)>,
+    /// Time of the cycle whose fits it goes by; absent where it has read none.
+    #[serde(default)]
+    pub fits_at: Option<f64>,
 }
 
 /// What became of a push.
@@ -114,6 +117,7 @@ mod tests {
             at: 0.0,
             streams: Vec::new(),
             engines: BTreeMap::new(),
+            fits_at: None,
         }
     }
 

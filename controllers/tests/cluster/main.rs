@@ -1,6 +1,7 @@
 //! The controller without a cluster: objects go in, fleets, decisions and effects come out.
 
 mod cycles;
+mod drain;
 mod fixtures;
 mod hostile;
 mod order;

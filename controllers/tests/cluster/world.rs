@@ -1,9 +1,11 @@
 //! A small world for cycles: a fleet from YAML, traffic at a steady rate, and time that passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::DynamicObject;
 use serde_json::json;
+use wva_controllers::api::keys::{DELETION_COST, LEAVES_FIRST};
+use wva_controllers::cycle::drain::Followers;
 use wva_controllers::cycle::effects::{Effect, Written};
 use wva_controllers::cycle::memory::Memory;
 use wva_controllers::cycle::{Inputs, Outcome, run};
@@ -33,6 +35,9 @@ pub struct World {
     /// Why nothing is known of the traffic, if nothing is.
     pub missing: Option<Reason>,
     pub written: Vec<Written>,
+    pub followers: Followers,
+    /// Pods that are to go first.
+    pub first: BTreeSet<String>,
     arrived: BTreeMap<String, f64>,
     autoscalings: BTreeMap<Key, DynamicObject>,
 }
@@ -56,6 +61,8 @@ impl World {
             rate: 1.0,
             missing: None,
             written: Vec::new(),
+            followers: Followers::default(),
+            first: BTreeSet::new(),
             arrived: BTreeMap::new(),
             autoscalings,
         }
@@ -86,15 +93,32 @@ impl World {
                 self.delete(Kind::Pod, "llm-d", &pod);
                 continue;
             }
-            self.apply(json!({
-                "apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": pod, "namespace": "llm-d", "uid": pod,
-                    "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"pod-template-hash": "h"},
-                    "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{name}-h"), "uid": "r", "controller": true}]},
-                "spec": {"nodeName": "n"},
-                "status": {"phase": "Running", "podIP": "10.0.0.1",
-                    "conditions": [{"type": "Ready", "status": "True"}]}}));
+            self.pod(&pod);
         }
+    }
+
+    /// A ready pod of a Deployment, as its name says.
+    fn pod(&mut self, pod: &str) {
+        let (name, _) = pod.rsplit_once('-').expect("a name and a number");
+        let cost = self.first.contains(pod).then(|| LEAVES_FIRST.to_string());
+        let annotations: BTreeMap<&str, String> =
+            cost.map(|cost| (DELETION_COST, cost)).into_iter().collect();
+        self.apply(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": pod, "namespace": "llm-d", "uid": pod, "annotations": annotations,
+                "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"pod-template-hash": "h"},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{name}-h"), "uid": "r", "controller": true}]},
+            "spec": {"nodeName": "n"},
+            "status": {"phase": "Running", "podIP": "10.0.0.1",
+                "conditions": [{"type": "Ready", "status": "True"}]}}));
+    }
+
+    fn cost(&mut self, pod: &str, first: bool) {
+        match first {
+            true => self.first.insert(pod.to_owned()),
+            false => self.first.remove(pod),
+        };
+        self.pod(pod);
     }
 
     /// One cycle, `CYCLE` seconds later.
@@ -108,6 +132,7 @@ impl World {
             known: &self.base.catalogue,
             settings: &self.settings,
             written: &std::mem::take(&mut self.written),
+            followers: &self.followers,
             now: self.now,
         };
         let outcome = run(&inputs, std::mem::take(&mut self.memory));
@@ -126,7 +151,7 @@ impl World {
         last.expect("at least one cycle")
     }
 
-    fn write(&mut self, effect: &Effect) {
+    pub fn write(&mut self, effect: &Effect) {
         use wva_controllers::cycle::effects::WriteOutcome;
         let done = |variant: &Key, scale| Written {
             variant: variant.clone(),
@@ -148,6 +173,7 @@ impl World {
                 self.set_status(variant, status);
                 self.written.push(done(variant, None));
             }
+            Effect::Cost { pod, first, .. } => self.cost(pod, *first),
             Effect::Event { .. } | Effect::Keep { .. } => {}
         }
     }

@@ -15,6 +15,7 @@ pub mod endpoint;
 pub mod filter;
 pub mod flow;
 pub mod inflight;
+pub mod paths;
 pub mod picker;
 pub mod pool;
 pub mod predict;

@@ -133,11 +133,13 @@ impl Picker {
             inflight,
             prefix,
             cold,
+            taken,
             random,
             scratch,
         } = state;
         inflight.follow(pool);
         base(pool, request, &mut scratch.base)?;
+        taken.restrict(pool, &mut scratch.base);
         let mut matched = std::mem::take(&mut scratch.matched);
         matched.clear();
         let prefixes = self.needs_prefix() && !request.chain.is_empty();
@@ -205,7 +207,8 @@ impl Picker {
             cold: &state.cold,
             now,
         };
-        self.detector.saturation(&round, pool.slots())
+        let takers = pool.takers().iter().copied();
+        self.detector.saturation(&round, takers)
     }
 
     fn stages(

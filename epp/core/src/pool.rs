@@ -8,11 +8,12 @@
 //! endpoint keeps its place for life, so every other table (requests in flight, prefixes) is indexed alike and no
 //! look-up by name happens while picking.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::endpoint::{Endpoint, Lora, Metrics, Roles, Sent, Slot};
+use crate::paths::Path;
 use crate::predict::VariantModel;
 
 /// What rarely changes.
@@ -30,6 +31,8 @@ pub(crate) struct Members {
     pub draining: Vec<Slot>,
     pub by_ip: HashMap<IpAddr, Vec<Slot>>,
     pub by_pod: HashMap<String, Vec<Slot>>,
+    /// Pods (`namespace/name`) that leave, whatever their endpoints say.
+    pub leaving: HashSet<String>,
 }
 
 /// What every scrape changes. NaN is unknown.
@@ -62,6 +65,7 @@ pub struct Pool {
     pub(crate) members: Arc<Members>,
     pub(crate) load: Load,
     pub(crate) models: Arc<Vec<Option<VariantModel>>>,
+    paths: Arc<Vec<Path>>,
 }
 
 impl Pool {
@@ -85,6 +89,22 @@ impl Pool {
     pub fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
         let members = &self.members;
         members.ready.iter().chain(&members.draining).copied()
+    }
+
+    /// Those that new work goes to: the ones that drain only where there are no others.
+    #[must_use]
+    pub fn takers(&self) -> &[Slot] {
+        let members = &self.members;
+        match members.ready.is_empty() {
+            true => &members.draining,
+            false => &members.ready,
+        }
+    }
+
+    /// Paths that requests take in shares; none where any endpoint will do.
+    #[must_use]
+    pub fn paths(&self) -> &[Path] {
+        &self.paths
     }
 
     /// Number of endpoints.
@@ -256,6 +276,32 @@ impl Directory {
         models[place] = model;
     }
 
+    /// Lets these pods (`namespace/name`) drain, and no others but those whose endpoints say so themselves; whether that
+    /// changed anything.
+    pub fn set_leaving(&mut self, leaving: HashSet<String>) -> bool {
+        if self.pool.members.leaving == leaving {
+            return false;
+        }
+        Arc::make_mut(&mut self.pool.members).leaving = leaving;
+        self.stale = true;
+        true
+    }
+
+    /// Sets the paths that requests take; whether they are others than before.
+    pub fn set_paths(&mut self, paths: Vec<Path>) -> bool {
+        let others = *self.pool.paths != paths;
+        if others {
+            self.pool.paths = Arc::new(paths);
+        }
+        others
+    }
+
+    /// The latency models of variants, by number.
+    #[must_use]
+    pub fn models(&self) -> &[Option<VariantModel>] {
+        &self.pool.models
+    }
+
     /// The place of an address.
     #[must_use]
     pub fn slot(&self, address: &SocketAddr) -> Option<Slot> {
@@ -281,16 +327,14 @@ impl Members {
         for (i, endpoint) in self.endpoints.iter().enumerate() {
             let Some(endpoint) = endpoint else { continue };
             let slot = Slot(i as u32);
-            match endpoint.draining {
+            let name = endpoint.full_name();
+            match endpoint.draining || self.leaving.contains(&name) {
                 true => self.draining.push(slot),
                 false => self.ready.push(slot),
             }
             let ip = endpoint.address.ip();
             self.by_ip.entry(ip).or_default().push(slot);
-            self.by_pod
-                .entry(endpoint.full_name())
-                .or_default()
-                .push(slot);
+            self.by_pod.entry(name).or_default().push(slot);
         }
     }
 }
@@ -346,6 +390,25 @@ mod tests {
         let slot = directory.apply(endpoint(1, "b"));
         assert_eq!(directory.pool().age(slot, 7.0), None);
         assert!(!directory.observe(&SocketAddr::from(([9, 9, 9, 9], 1)), &metrics));
+    }
+
+    #[test]
+    fn who_leaves_takes_new_work_only_when_alone() {
+        let mut directory = Directory::new();
+        let (a, b) = (
+            directory.apply(endpoint(1, "a")),
+            directory.apply(endpoint(2, "b")),
+        );
+        let leaving = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+        assert!(directory.set_leaving(leaving(&["ns/a", "ns/gone"])));
+        assert!(!directory.set_leaving(leaving(&["ns/a", "ns/gone"])));
+        let pool = directory.pool();
+        assert_eq!((pool.takers(), pool.len()), (&[b][..], 2));
+        directory.remove(&endpoint(2, "b").address);
+        assert_eq!(directory.pool().takers(), [a]);
+        directory.apply(endpoint(2, "b"));
+        directory.set_leaving(HashSet::new());
+        assert_eq!(directory.pool().takers(), [a, b]);
     }
 
     #[test]

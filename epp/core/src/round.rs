@@ -5,6 +5,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 use crate::endpoint::Slot;
 use crate::inflight::{Inflight, Load};
+use crate::paths::Taken;
 use crate::pool::Pool;
 use crate::predict::{Ask, Predicted, VariantModel, Work};
 use crate::prefix::{PrefixIndex, PrefixLimits};
@@ -19,6 +20,7 @@ pub struct State {
     /// Who holds which prefixes.
     pub prefix: PrefixIndex,
     pub(crate) cold: Cold,
+    pub(crate) taken: Taken,
     pub(crate) random: Xoshiro256PlusPlus,
     pub(crate) scratch: Scratch,
 }
@@ -31,6 +33,7 @@ impl State {
             inflight: Inflight::default(),
             prefix: PrefixIndex::new(limits),
             cold: Cold::default(),
+            taken: Taken::default(),
             random: Xoshiro256PlusPlus::seed_from_u64(seed),
             scratch: Scratch::default(),
         }

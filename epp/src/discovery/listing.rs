@@ -118,7 +118,7 @@ impl EndpointText {
         let engine = ENGINE_LABELS.iter().find_map(|l| self.labels.get(*l));
         Endpoint {
             engine: engine.map(|e| engine_of(e)).unwrap_or_default(),
-            variant: variants.of_labels(&self.labels),
+            variant: variants.of_pod(&self.labels, None),
             draining: self.labels.get(DRAIN).is_some_and(|v| v == "true"),
             labels: self.labels,
             ..Endpoint::new(address, &namespace, &name)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use wva_epp_core::endpoint::Endpoint;
 
 use super::variants::Variants;
@@ -26,10 +27,10 @@ const OURS: [&str; 4] = [
 ];
 
 /// What the pod serves on, one endpoint for each active port, with its rank by the port's place among `ports`. None for
-/// a pod that is not ready. One that is being deleted drains.
+/// a pod that is not ready, or that is being deleted: its server may have stopped taking requests already.
 #[must_use]
 pub fn endpoints(pod: &Pod, ports: &[u16], variants: &Variants) -> Vec<Endpoint> {
-    let Some(ip) = address(pod).filter(|_| is_ready(pod)) else {
+    let Some(ip) = address(pod).filter(|_| is_ready(pod) && !is_going(pod)) else {
         return Vec::new();
     };
     let labels = labels(pod);
@@ -40,8 +41,8 @@ pub fn endpoints(pod: &Pod, ports: &[u16], variants: &Variants) -> Vec<Endpoint>
     let endpoint = |(rank, port): (usize, u16)| Endpoint {
         engine: engine.map(|e| engine_of(e)).unwrap_or_default(),
         rank: rank as u16,
-        variant: variants.of_labels(&labels),
-        draining: marked || pod.metadata.deletion_timestamp.is_some(),
+        variant: variants.of_pod(&labels, workload(&pod.metadata)),
+        draining: marked,
         labels: labels.clone(),
         ..Endpoint::new(SocketAddr::new(ip, port), namespace, name)
     };
@@ -59,6 +60,28 @@ fn is_ready(pod: &Pod) -> bool {
     let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     let mut conditions = status.conditions.iter().flatten();
     !ended && conditions.any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+fn is_going(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+/// The workload that the pod is a replica of. A ReplicaSet has its Deployment's name, and the hash of the pod template.
+fn workload(metadata: &ObjectMeta) -> Option<&str> {
+    let label = |key: &str| metadata.labels.as_ref()?.get(key).map(String::as_str);
+    if let Some(group) = label("leaderworkerset.sigs.k8s.io/name") {
+        return Some(group);
+    }
+    let mut owners = metadata.owner_references.iter().flatten();
+    let owner = owners.find(|o| o.controller == Some(true))?;
+    match owner.kind.as_str() {
+        "ReplicaSet" => {
+            let hash = label("pod-template-hash")?;
+            owner.name.strip_suffix(hash)?.strip_suffix('-')
+        }
+        "StatefulSet" => Some(&owner.name),
+        _ => None,
+    }
 }
 
 fn labels(pod: &Pod) -> BTreeMap<String, String> {
@@ -130,9 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_goes_drains_first() {
+    fn a_pod_that_goes_is_none_and_a_marked_one_drains() {
         let going = json!({"deletionTimestamp": "2026-11-21T20:00:00Z"});
-        assert!(of(&pod(going, "True", "10.0.0.1"), &[80])[0].draining);
+        assert_eq!(of(&pod(going, "True", "10.0.0.1"), &[80]), []);
         let marked = json!({"annotations": {"wva.llmd.ai/drain": "true"}});
         assert!(of(&pod(marked, "True", "10.0.0.1"), &[80])[0].draining);
         assert!(!of(&pod(json!({}), "True", "10.0.0.1"), &[80])[0].draining);
@@ -151,6 +174,14 @@ mod tests {
         assert_eq!(endpoint.roles(), Roles::PREFILL);
         assert_eq!((first, endpoint.variant), (0, Some(1)));
         assert_eq!(variants.all(), ["A100", "H100"]);
+        let owned = json!({
+            "labels": {"pod-template-hash": "5f6d", "inference.optimization/acceleratorName": "H100"},
+            "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "llama-5f6d", "uid": "r", "controller": true},
+            ],
+        });
+        endpoints(&pod(owned, "True", "10.0.0.2"), &[80], &variants);
+        assert_eq!(variants.all(), ["A100", "H100", "llama"]);
         assert!(!endpoint.labels.contains_key("other/thing"));
         assert_eq!(endpoint.full_name(), "ns/p");
     }

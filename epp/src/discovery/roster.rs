@@ -198,8 +198,8 @@ mod tests {
         let moved = ["+10.0.0.1:81", "-10.0.0.1:80"];
         assert_eq!(said(&roster.set_ports(&[81])), moved);
         let going = pod("a", 1, true, true);
-        assert_eq!(said(&roster.apply(going.clone())), ["~10.0.0.1:81"]);
-        assert_eq!(said(&roster.delete(&going)), ["-10.0.0.1:81"]);
+        assert_eq!(said(&roster.apply(going.clone())), ["-10.0.0.1:81"]);
+        assert_eq!(said(&roster.delete(&going)), [""; 0]);
     }
 
     #[test]

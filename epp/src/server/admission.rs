@@ -106,6 +106,13 @@ impl Admission {
         )
     }
 
+    /// Says how long an endpoint takes to start, as others have learned.
+    pub fn expect_start_up(&self, seconds: f64) {
+        if let Some(mut queue) = self.lock() {
+            queue.flow.start_up.expect(seconds);
+        }
+    }
+
     /// Load of the pool over its capacity.
     #[must_use]
     pub fn saturation(&self, now: f64) -> f64 {

@@ -20,6 +20,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use super::admission::Admission;
 use super::series::Series;
+use super::tally::Told;
 use crate::clock::Clock;
 use crate::store::Store;
 use snapshot::Snapshot;
@@ -364,6 +365,13 @@ impl Metrics {
         series
     }
 
+    /// All flows that have metrics of their own.
+    #[must_use]
+    pub fn flows(&self) -> Vec<Arc<Series>> {
+        let flows = self.flows.read().unwrap_or_else(PoisonError::into_inner);
+        flows.values().cloned().collect()
+    }
+
     fn series(&self, flow: &Flow) -> Series {
         let pool = FlowPool {
             flow: flow.clone(),
@@ -395,6 +403,7 @@ impl Metrics {
             wait: self.wait.get_or_create_owned(&pool),
             bytes_per_token,
             output_tokens,
+            told: Told::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::metrics::Flow;
+use super::tally::Told;
 use crate::body::usage::Usage;
 
 /// Bytes of text per token before any answer has told better: the upstream's four.
@@ -80,6 +81,8 @@ pub struct Series {
     pub bytes_per_token: Learned,
     /// Output tokens of an answer, learned; 0 for unknown.
     pub output_tokens: Learned,
+    /// What the controller is told.
+    pub told: Told,
 }
 
 /// What is known of a request when its answer has ended.
@@ -104,6 +107,18 @@ impl Series {
         [Learned::new(BYTES_PER_TOKEN), Learned::new(0.0)]
     }
 
+    /// The model that servers are asked for.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.labels.target_model_name
+    }
+
+    /// Importance of its requests.
+    #[must_use]
+    pub const fn priority(&self) -> i32 {
+        self.labels.priority
+    }
+
     /// Notes an answer that was served.
     pub fn served(&self, ended: &Ended) {
         self.duration.observe(ended.whole);
@@ -115,6 +130,7 @@ impl Series {
             output,
             cached,
         } = ended.usage;
+        self.tell(ended, first);
         if let Some(tokens) = prompt {
             self.input.observe(tokens as f64);
             if ended.text >= 64 && tokens > 0 {
@@ -135,6 +151,33 @@ impl Series {
             if ended.stream && tokens > 1.0 {
                 self.per_token
                     .observe((ended.whole - first).max(0.0) / (tokens - 1.0));
+            }
+        }
+    }
+
+    fn tell(&self, ended: &Ended, first: f64) {
+        let Usage {
+            prompt,
+            output,
+            cached,
+        } = ended.usage;
+        let estimated = ended.text as f64 / self.bytes_per_token.get();
+        let prompted = prompt.map_or(estimated, |tokens| tokens as f64);
+        if prompted > 0.0 {
+            self.told.input.observe(prompted);
+        }
+        if let Some(cached) = cached {
+            self.told.prompted.observe(prompted);
+            self.told.cached.observe(cached as f64);
+        }
+        if ended.stream {
+            self.told.first.observe(first);
+        }
+        if let Some(tokens) = output.map(|tokens| tokens as f64) {
+            self.told.output.observe(tokens);
+            if ended.stream && tokens > 1.0 {
+                let gap = (ended.whole - first).max(0.0) / (tokens - 1.0);
+                self.told.gap.observe(gap);
             }
         }
     }

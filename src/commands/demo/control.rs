@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use wva_controllers::cycle::drain::Followers;
 use wva_controllers::cycle::effects::{Effect, WriteOutcome, Written};
 use wva_controllers::cycle::memory::Memory;
 use wva_controllers::cycle::{self, Inputs, Outcome};
@@ -182,6 +183,7 @@ fn decide(
         known,
         settings,
         written,
+        followers: &Followers::default(),
         now,
     };
     cycle::run(&inputs, memory)

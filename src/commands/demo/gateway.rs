@@ -145,6 +145,7 @@ impl Gateway {
             at: now,
             streams: state.counts.iter().map(|c| c.sample(now)).collect(),
             engines: BTreeMap::new(),
+            fits_at: None,
         }
     }
 

@@ -131,7 +131,7 @@ impl Stage {
                 Effect::Status { variant, status } => {
                     self.cluster.set_status(&variant.name, *status)
                 }
-                Effect::Event { .. } | Effect::Keep { .. } => {}
+                Effect::Cost { .. } | Effect::Event { .. } | Effect::Keep { .. } => {}
             }
         }
         // Who leaves gets no request any more.

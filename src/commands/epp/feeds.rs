@@ -14,11 +14,12 @@ use wva_epp::discovery::{Origin, discover};
 use wva_epp::objectives;
 use wva_epp::scrape::{ScrapeSettings, Scraper};
 use wva_epp::server::ServeError;
-use wva_epp::server::shared::Handling;
+use wva_epp::server::shared::{Handling, Shared};
 use wva_epp::server::tls::Security;
 use wva_epp::store::Store;
 use wva_epp_core::config::Config;
 
+use super::controller::Controller;
 use super::flags::Flags;
 use crate::cluster::unreachable;
 use crate::diagnostic::Diagnostic;
@@ -178,17 +179,25 @@ impl Feeds {
         }
     }
 
-    /// Starts to follow endpoints, their metrics, and objectives; it ends when the set is dropped.
-    pub fn start(self) -> JoinSet<()> {
+    /// Starts to follow endpoints, their metrics, objectives, and the controller, for what its requests share; it ends when
+    /// the set is dropped.
+    pub fn start(
+        self,
+        controller: &Controller,
+        shared: &Arc<Shared>,
+    ) -> Result<JoinSet<()>, Diagnostic> {
         let mut tasks = JoinSet::new();
+        let variants = Arc::new(Variants::default());
+        if let Some(coupling) = controller.coupling(&self.origin, shared, &variants)? {
+            tasks.spawn(coupling.run());
+        }
         if let Some(client) = self.client.clone() {
             let store = Arc::clone(&self.store);
             tasks.spawn(follow_objectives(client, &self.origin, store));
         }
-        let variants = Arc::new(Variants::default());
         tasks.spawn(discover(self.origin, self.client, self.store, variants));
         tasks.spawn(self.scraper.run());
-        tasks
+        Ok(tasks)
     }
 }
 

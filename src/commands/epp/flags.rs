@@ -10,6 +10,7 @@ use wva_epp::discovery::Origin;
 use wva_epp::discovery::pool::Membership;
 use wva_epp_core::config::seconds;
 
+use super::controller::Controller;
 use crate::diagnostic::Diagnostic;
 
 /// Flags of both.
@@ -75,6 +76,9 @@ pub struct Flags {
     /// How much to log: 3 each request, 5 everything
     #[arg(short, long, alias = "v", value_name = "LEVEL", default_value_t = 0)]
     pub verbosity: u8,
+    /// How the controller is reached
+    #[command(flatten)]
+    pub controller: Controller,
 }
 
 /// Flags of the external processor.

@@ -115,6 +115,7 @@ impl Index {
                     endpoint,
                     started_at: pod.started_at,
                     failing: pod.failing.clone(),
+                    deletion_cost: pod.deletion_cost,
                     state: pod.state,
                 }
             })

@@ -33,6 +33,13 @@ impl StartUp {
         self.expected
     }
 
+    /// Takes over what somebody else has learned, until a start-up is seen here.
+    pub fn expect(&mut self, seconds: f64) {
+        if self.seen == 0 && seconds.is_finite() {
+            self.expected = seconds.max(0.0);
+        }
+    }
+
     pub(super) fn wanted(&mut self, now: f64) {
         self.since.get_or_insert(now);
     }
@@ -64,7 +71,8 @@ mod tests {
 
     #[test]
     fn the_first_start_up_replaces_the_guess_and_later_ones_refine_it() {
-        let mut start_up = StartUp::new(120.0);
+        let mut start_up = StartUp::new(60.0);
+        start_up.expect(120.0);
         start_up.wanted(10.0);
         start_up.wanted(20.0);
         assert_eq!(start_up.remaining(40.0), 90.0);
@@ -72,6 +80,7 @@ mod tests {
         start_up.ready(70.0);
         assert_eq!(start_up.expected(), 60.0);
         start_up.ready(500.0);
+        start_up.expect(5.0); // it knows better by now
         start_up.wanted(1000.0);
         start_up.ready(1100.0);
         assert_eq!(start_up.expected(), 80.0);

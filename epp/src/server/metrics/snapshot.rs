@@ -9,6 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::clock::Clock;
+use crate::coupling::state::Phase;
 use crate::server::admission::Admission;
 use crate::store::Store;
 
@@ -41,8 +42,41 @@ fn spread(values: impl Iterator<Item = f64>) -> [f64; 2] {
     [mean, f64::max(squares / count - mean * mean, 0.0).sqrt()]
 }
 
+impl Snapshot {
+    /// How it stands with the controller.
+    fn controller(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let status = self.store.controller();
+        let (phase, learned_at) = status.phase();
+        let mut gauge = |metric: &str, help: &str, series: &[(&str, &str, f64)]| {
+            let mut encoder = encoder.encode_descriptor(metric, help, None, MetricType::Gauge)?;
+            series.iter().try_for_each(|(label, name, value)| {
+                let labels = [(*label, *name)];
+                ConstGauge::new(*value).encode(encoder.encode_family(&labels)?)
+            })
+        };
+        let holds = Phase::ALL.map(|p| ("state", p.name(), f64::from(u8::from(p == phase))));
+        let help = "How it stands with the controller: 1 for the state that holds";
+        gauge("wva_epp_controller_state", help, &holds)?;
+        let (went_well, failed) = status.rounds();
+        let rounds = [
+            ("outcome", "success", went_well as f64),
+            ("outcome", "failure", failed as f64),
+        ];
+        let help = "Rounds with the controller since the start, by outcome";
+        gauge("wva_epp_controller_rounds", help, &rounds)?;
+        let age = learned_at.map_or(f64::NAN, |at| self.clock.now() - at);
+        let help = "Age of what the controller said last";
+        gauge(
+            "wva_epp_controller_age_seconds",
+            help,
+            &[("name", &*self.pool, age)],
+        )
+    }
+}
+
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        self.controller(&mut encoder)?;
         let pool = self.store.pool();
         let scraped: Vec<_> = pool.slots().filter_map(|slot| pool.scraped(slot)).collect();
         let columns = [

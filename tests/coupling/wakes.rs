@@ -1,0 +1,42 @@
+//! To zero and back.
+
+use std::time::Instant;
+
+use wva_testbed::eventually;
+
+use crate::bed::{Bed, Place};
+use crate::site::CHEAP;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_wakes_a_model_and_is_served() {
+    let Some(bed) = Bed::start(Place::Wakes, 1, (0, 4)).await else {
+        return;
+    };
+    // Users come until it is known what they ask for; then nobody.
+    let users = bed.users(5.0);
+    eventually("requests enough to know their shape", async || {
+        let ended = bed.metric("llm_d_epp_request_duration_seconds_count").await;
+        (ended > 30.0)
+            .then_some(())
+            .ok_or(format!("{ended} have ended"))
+    })
+    .await
+    .unwrap();
+    assert_eq!(users.stop().await.lost, [""; 0]);
+    bed.replicas(CHEAP, "no replica", |n| n == 0).await;
+    let asked = Instant::now();
+    let asking = bed.ask();
+    let mut asking = std::pin::pin!(asking);
+    tokio::select! {
+        early = &mut asking => panic!("nobody can have answered: {early:?}"),
+        () = bed.holds() => {}
+    }
+    let served = asking.await;
+    println!(
+        "served {:.1?} after asking\n{}",
+        asked.elapsed(),
+        bed.decisions()
+    );
+    assert_eq!(served, Ok(()), "{}", bed.decisions());
+    bed.replicas(CHEAP, "a replica again", |n| n >= 1).await;
+}
