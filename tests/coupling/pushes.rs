@@ -11,10 +11,10 @@ use crate::site::{CHEAP, counts, promises};
 use crate::users::{ANSWER, PROMPT};
 
 /// Requests per second.
-const RATE: f64 = 7.0;
+const RATE: f64 = 12.0;
 
 /// Replicas that the plan on paper has for this rate.
-fn planned() -> i64 {
+fn on_paper() -> i64 {
     let sandbox = Sandbox::new("plan").unwrap();
     let variants =
         json!([{"name": "v", "model": MODEL, "accelerator": "L40S", "price_per_hour_usd": 1.0}]);
@@ -42,11 +42,11 @@ async fn replicas_follow_what_pickers_push() {
     let Some(bed) = Bed::start(Place::Pushes, 1, (1, 12)).await else {
         return;
     };
-    let planned = planned();
+    let planned = on_paper();
     assert!(planned >= 3, "{planned}");
     let users = bed.users(RATE);
     // Poisson arrivals, a forecast's quantile and learned headroom may ask for more than the plan on paper, not for less.
-    let enough = |n: i32| (planned..=planned + 3).contains(&i64::from(n));
+    let enough = |n: i32| (planned..=planned + 2).contains(&i64::from(n));
     let reached = bed.replicas(CHEAP, "what the plan on paper has", enough);
     reached.await;
     let deployments = bed.deployments();
