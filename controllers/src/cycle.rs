@@ -191,11 +191,11 @@ fn conclude(
         departures.workloads.insert(name.clone(), workload);
         let part = Part {
             view,
-            verdict: match drain.waits {
-                Some(_) => verdict.staying(view.desired),
+            verdict: match &drain.waits {
+                Some((replicas, _)) => verdict.staying(*replicas),
                 None => verdict,
             },
-            waits: drain.waits,
+            waits: drain.waits.map(|(_, reason)| reason),
             observed: observed.of(&name),
             predicted: expected.of(&name, &mut memory.predictions),
             data_age: ages.of_variant(view, &name),

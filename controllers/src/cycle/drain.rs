@@ -5,7 +5,7 @@
 //!                                     └─► deletion cost, so that the ReplicaSet chooses the same ─┘
 //! ```
 //! A pod that is deleted while requests are on their way to it loses them. So those who will go get nothing new first, and
-//! the number goes down when every endpoint picker that goes by our word has said so. Nothing waits without such a picker,
+//! the number goes down by those of whom every endpoint picker that goes by our word has said so. Nothing waits without such a picker,
 //! and never for long: one that does not answer must not keep a fleet large.
 //!
 //! Who leaves is chosen as the workload's own controller would, so that even without the right to set deletion costs the
@@ -25,7 +25,7 @@ use crate::api::keys::LEAVES_FIRST;
 use crate::index::fleet::{PodState, PodView, VariantView};
 use crate::telemetry::pushed::Pushed;
 
-/// Longest time for which fewer replicas are waited with, seconds.
+/// Longest time for which one that leaves is waited for, seconds.
 const PATIENCE_S: f64 = 30.0;
 /// A picker that is silent for so long is not waited for, seconds.
 const LIVES_S: f64 = 30.0;
@@ -63,8 +63,8 @@ pub(super) struct Drain {
     pub leaving: Vec<Leaving>,
     /// Changes of deletion costs.
     pub effects: Vec<Effect>,
-    /// Why the number does not go down yet.
-    pub waits: Option<Reason>,
+    /// Replicas that stay for now, where that is more than wanted, and why.
+    pub waits: Option<(u32, Reason)>,
 }
 
 /// Chooses who leaves, and says what has to happen before.
@@ -90,15 +90,16 @@ pub(super) fn of(
     let since = |pod: &PodView| memory.leaving.get(&pod.uid).copied().unwrap_or(now);
     memory.leaving = chosen.iter().map(|p| (p.uid.clone(), since(p))).collect();
     let costs = followers.deletion_cost && view.target.kind == "Deployment";
-    let lower = wanted < view.desired && !chosen.is_empty();
-    memory.lowering = lower.then(|| memory.lowering.unwrap_or(now));
-    let told = chosen
-        .iter()
-        .all(|p| followers.know(memory.leaving[&p.uid]));
-    let marked = !costs || chosen.iter().all(|p| p.deletion_cost.is_some());
-    let waited = memory.lowering.map_or(0.0, |since| now - since);
+    let drained = |pod: &&&PodView| {
+        let since = memory.leaving[&pod.uid];
+        let marked = !costs || pod.deletion_cost.is_some();
+        (followers.know(since) && marked) || now - since >= PATIENCE_S
+    };
+    let waiting: Vec<&PodView> = chosen.iter().filter(|p| !drained(p)).copied().collect();
+    let stay = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
+    let stay = view.desired.min(wanted.saturating_add(stay));
     Drain {
-        waits: (lower && !(told && marked) && waited < PATIENCE_S).then(|| reason(&chosen, told)),
+        waits: (wanted < stay).then(|| (stay, reason(&waiting))),
         effects: match costs {
             true => costs_of(view, &chosen),
             false => Vec::new(),
@@ -114,15 +115,14 @@ pub(super) fn of(
     }
 }
 
-fn reason(chosen: &[&PodView], told: bool) -> Reason {
-    let names: Vec<&str> = chosen.iter().map(|p| p.name.as_str()).collect();
-    let what = match told {
-        true => "they are marked to go first",
-        false => "endpoint pickers send them nothing new",
-    };
+fn reason(waiting: &[&PodView]) -> Reason {
+    let names: Vec<&str> = waiting.iter().map(|p| p.name.as_str()).collect();
     Reason {
         code: "draining".into(),
-        text: format!("{} leave once {what}", names.join(", ")),
+        text: format!(
+            "{} leave once endpoint pickers send them nothing new",
+            names.join(", ")
+        ),
     }
 }
 

@@ -65,8 +65,6 @@ pub struct VariantMemory {
     pub failure: Option<(String, String)>,
     /// Pods that leave next, by UID, with the time since which that is told.
     pub leaving: BTreeMap<String, f64>,
-    /// Since when fewer replicas are waited with.
-    pub lowering: Option<f64>,
 }
 
 /// Time for which a foreign change is remembered, seconds.
