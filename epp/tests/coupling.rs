@@ -1,4 +1,5 @@
 //! The coupling against a controller that the test plays.
+#![allow(clippy::unwrap_used)] // tests
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

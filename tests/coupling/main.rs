@@ -8,6 +8,7 @@
 //!                               ▲─── fits, who leaves ─┘
 //! ```
 //! No Prometheus, and nothing scraped by the controller: all that it knows of the load came by pushes. Envoy retries nothing.
+#![allow(clippy::unwrap_used)] // tests
 
 mod bed;
 mod drains;

@@ -180,7 +180,8 @@ mod tests {
                 {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "llama-5f6d", "uid": "r", "controller": true},
             ],
         });
-        endpoints(&pod(owned, "True", "10.0.0.2"), &[80], &variants);
+        let of_workload = &endpoints(&pod(owned, "True", "10.0.0.2"), &[80], &variants)[0];
+        assert_eq!(of_workload.variant, Some(2));
         assert_eq!(variants.all(), ["A100", "H100", "llama"]);
         assert!(!endpoint.labels.contains_key("other/thing"));
         assert_eq!(endpoint.full_name(), "ns/p");
