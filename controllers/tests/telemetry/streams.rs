@@ -272,6 +272,7 @@ fn pushes_come_first_and_repeating_them_changes_nothing() {
             ..StreamSample::default()
         }],
         engines: BTreeMap::from([("uid-a".to_owned(), (10.0 * sequence as f64, reading(LOAD)))]),
+        fits_at: None,
     };
     let mut last = None;
     for (sequence, n) in [(1, 100.0), (2, 150.0), (2, 150.0)] {
