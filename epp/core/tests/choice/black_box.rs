@@ -101,6 +101,38 @@ fn a_subset_narrows_and_an_empty_one_is_refused() {
 }
 
 #[test]
+fn failing_endpoints_get_work_only_when_there_are_no_others() {
+    let (mut directory, _) = pods(&[(0.0, 0.0, &[]), (50.0, 0.9, &[]), (90.0, 0.9, &[])]);
+    let mut last = endpoint(2);
+    last.draining = true;
+    directory.apply(last);
+    let pool = directory.pool();
+    let all = slots(&pool);
+    let avoiding = |avoid, subset| Request {
+        avoid,
+        subset,
+        ..Request::default()
+    };
+    assert_eq!(picked(&pool, &avoiding(&all[..1], None)), 1);
+    assert_eq!(picked(&pool, &avoiding(&all[..2], None)), 2);
+    assert_eq!(picked(&pool, &avoiding(&all, None)), 0);
+    let first = Allowed::list("10.0.0.1");
+    assert_eq!(picked(&pool, &avoiding(&all[..1], Some(&first))), 0);
+}
+
+#[test]
+fn a_request_has_as_many_fallbacks_as_are_asked_for() {
+    let (_, pool) = pods(&[(0.0, 0.0, &[]), (9.0, 0.5, &[]), (5.0, 0.2, &[])]);
+    for (at_least, expected) in [(1, 1), (2, 2), (9, 3)] {
+        let picker = default_scorers().with_at_least(at_least);
+        let mut state = picker.state(1);
+        let choice = picker.pick(&pool, &Request::default(), &mut state, 0.0);
+        let addresses = choice.expect("an endpoint").addresses(&pool);
+        assert_eq!(addresses, [0, 2, 1].map(address)[..expected]);
+    }
+}
+
+#[test]
 fn draining_endpoints_get_work_only_when_there_are_no_others() {
     let (mut directory, _) = idle(2);
     let mut first = endpoint(0);
