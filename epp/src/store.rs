@@ -207,6 +207,12 @@ impl Store {
         self.synced.store(true, Relaxed);
     }
 
+    /// Whether a complete list of endpoints has been read: before that, nobody can tell where a request may go.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Relaxed)
+    }
+
     /// Says whether this replica may answer: false for one that stands by.
     pub fn set_leading(&self, leading: bool) {
         self.leading.store(leading, Relaxed);
@@ -220,7 +226,7 @@ impl Store {
     /// Whether requests should be sent here: synced, leading, not draining.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.synced.load(Relaxed) && self.leading.load(Relaxed) && !self.draining.load(Relaxed)
+        self.is_synced() && self.leading.load(Relaxed) && !self.draining.load(Relaxed)
     }
 }
 

@@ -35,6 +35,12 @@ enum Answer {
     Announce(u64),
     /// Sends a page that never ends.
     Endless,
+    /// Sends a line that never ends.
+    Line,
+    /// Sends a head that never ends.
+    Head,
+    /// Sends a byte now and then.
+    Drip,
     /// Says nothing.
     Silent,
     /// Breaks off in the middle of a page.
@@ -65,6 +71,27 @@ impl Answer {
                 loop {
                     stream.write_all(chunk.as_bytes()).await?;
                 }
+            }
+            Self::Line => {
+                let text = "HTTP/1.1 200 OK\r\n\r\nvllm:num_requests_running ";
+                stream.write_all(text.as_bytes()).await?;
+                loop {
+                    stream.write_all(&[b'1'; 1 << 16]).await?;
+                }
+            }
+            Self::Head => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\n").await?;
+                loop {
+                    stream.write_all(b"x-more: and more\r\n").await?;
+                }
+            }
+            Self::Drip => {
+                stream.write_all(head(PAGE.len()).as_bytes()).await?;
+                for byte in PAGE.bytes() {
+                    stream.write_all(&[byte]).await?;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                std::future::pending().await
             }
             Self::Silent => std::future::pending().await,
             Self::Broken => {
@@ -135,6 +162,9 @@ async fn each_kind_of_failure_has_its_name() {
         (Answer::Status(503), "status"),
         (Answer::Announce(1 << 30), "too-large"),
         (Answer::Endless, "too-large"),
+        (Answer::Line, "too-large"),
+        (Answer::Head, "broken"),
+        (Answer::Drip, "timeout"),
         (Answer::Silent, "timeout"),
         (Answer::Broken, "broken"),
     ] {
@@ -181,6 +211,9 @@ fn age(store: &Store, clock: Clock, address: &SocketAddr) -> Option<f64> {
 async fn one_bad_server_costs_itself_only() {
     let bad = [
         Answer::Endless,
+        Answer::Line,
+        Answer::Head,
+        Answer::Drip,
         Answer::Silent,
         Answer::Page("vllm:num_requests_running NaN\n"),
         Answer::Page("up 1\n"),
@@ -195,7 +228,7 @@ async fn one_bad_server_costs_itself_only() {
     tokio::spawn(scraper.run());
     eventually("every kind of failure", async || {
         let failures: Vec<_> = census.failures().filter(|(_, n)| *n > 0).collect();
-        let enough = census.pages() >= 20 && failures.len() == 4;
+        let enough = census.pages() >= 100 && failures.len() == 5;
         enough.then_some(()).ok_or(format!("{failures:?}"))
     })
     .await

@@ -153,7 +153,10 @@ impl Load {
     }
 }
 
-/// Where a picker is replaced as a cluster does it, nobody notices; where one is killed, Envoy does within moments.
+/// Clients at once.
+const CLIENTS: usize = 4;
+
+/// Where a picker is replaced as a cluster does it, nobody notices; where one is killed, hardly anybody.
 #[tokio::test]
 async fn one_of_two_pickers_may_go() {
     let Some(envoy) = envoy().await else { return };
@@ -181,7 +184,7 @@ async fn one_of_two_pickers_may_go() {
         }
     };
     let url = first.url("/v1/completions");
-    let load = Load::start(&url, 4);
+    let load = Load::start(&url, CLIENTS);
     both_are_asked().await;
     first.daemon.terminate().unwrap();
     eventually("the end of the first", async || match first.daemon.runs() {
@@ -196,16 +199,14 @@ async fn one_of_two_pickers_may_go() {
     assert_eq!(load.failed(), [], "a restart is noticed by nobody");
 
     second.daemon.stop();
-    eventually("nobody to ask the killed one", async || {
-        let lost = load.failed().len();
-        load.goes_on(40).await;
-        let more = load.failed().len() - lost;
-        (more == 0).then_some(()).ok_or(more)
-    })
-    .await
-    .unwrap();
+    load.goes_on(60).await;
+    // What has not been decided is asked again elsewhere. Lost is what was between the two at that moment.
+    let lost = load.failed();
+    assert!(lost.len() <= CLIENTS, "{lost:?}");
+    load.goes_on(60).await;
+    assert_eq!(load.failed(), lost, "nothing is lost later on");
     first.daemon.stop();
-    // Envoy keeps no copy of a body that it has begun to send to a picker; what has none goes on without.
+    // Without any picker, what has no body goes on.
     for _ in 0..5 {
         let models = client().get(first.url("/v1/models")).send().await.unwrap();
         assert_eq!(models.status(), 200, "fails open");

@@ -52,7 +52,10 @@ fn listener(text: &mut String, host: Ipv4Addr, place: Place) -> std::fmt::Result
           - name: picker
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
-              grpc_service: {{envoy_grpc: {{cluster_name: picker{number}}}, timeout: 60s}}
+              grpc_service:
+                envoy_grpc: {{cluster_name: picker{number}}}
+                timeout: 60s
+                retry_policy: {{num_retries: 8, retry_on: "connect-failure,refused-stream,reset,unavailable", retry_back_off: {{base_interval: 0.05s, max_interval: 0.5s}}}}
               failure_mode_allow: {open}
               message_timeout: 10s
               processing_mode:
@@ -94,6 +97,7 @@ fn picker(text: &mut String, host: Ipv4Addr, place: Place) -> std::fmt::Result {
         r#"  - name: picker{number}
     type: STATIC
     connect_timeout: 1s{tls}
+    circuit_breakers: {{thresholds: [{{max_retries: 1000}}]}}
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions

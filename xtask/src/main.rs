@@ -9,6 +9,7 @@ mod bench;
 mod chart;
 mod components;
 mod duplicates;
+mod fuzz;
 mod layers;
 mod licences;
 mod recipe;
@@ -90,6 +91,11 @@ const WORK: &[Recipe] = &[
         name: "chart",
         purpose: "lint and render the Helm chart; words after it go to helm template",
         run: chart::run,
+    },
+    Recipe {
+        name: "fuzz",
+        purpose: "mutate what strangers send to the picker; CPU-minutes each, then names of targets",
+        run: fuzz::run,
     },
     Recipe {
         name: "bench",

@@ -46,6 +46,10 @@ struct Item {
     since: f64,
 }
 
+/// Share of the rate that is taken to be left to the less important when the more important take all of it: it will not
+/// stay so for ever.
+const LEAST_LEFT: f64 = 0.02;
+
 /// The queues.
 #[derive(Debug, Clone)]
 pub struct FlowControl {
@@ -128,24 +132,44 @@ impl FlowControl {
         !self.endpoints && !self.is_empty()
     }
 
-    /// Seconds that a request of this priority would wait: those ahead of it over the rate at which they go, or the
-    /// rest of the start-up when there is no endpoint. `None` when nothing is known.
+    /// Seconds that a request of this priority would wait: those ahead of it over the rate at which requests go that are
+    /// not more important, since more of those will come; or the rest of the start-up when there is no endpoint. `None`
+    /// when nothing is known.
     #[must_use]
     pub fn wait(&self, priority: i32, now: f64) -> Option<f64> {
         let ahead = self.bands.iter().take_while(|(p, _)| p.0 >= priority);
         let ahead: usize = ahead.map(|(_, band)| band.requests).sum();
-        let queue = self.drain.rate(now).map(|rate| (ahead + 1) as f64 / rate);
+        let queue = self.spacing(priority, now);
+        let queue = queue.map(|spacing| (ahead + 1) as f64 * spacing);
         if self.endpoints {
             return queue;
         }
         Some(self.start_up.remaining(now) + queue.unwrap_or(0.0))
     }
 
-    fn refuse(&self, kind: RefusalKind, priority: i32, now: f64) -> Refusal {
-        Refusal {
-            kind,
-            retry_after: self.wait(priority, now),
-        }
+    /// Seconds between two requests that go, of this priority or less.
+    fn spacing(&self, priority: i32, now: f64) -> Option<f64> {
+        let before = self.bands.iter().take_while(|(p, _)| p.0 > priority);
+        let before: f64 = before.filter_map(|(_, band)| band.drain.rate(now)).sum();
+        let rate = self.drain.rate(now)?;
+        Some(1.0 / (rate - before).max(LEAST_LEFT * rate))
+    }
+
+    /// A refusal that says when to come back: when those who wait now are served, and after others who were told so, as
+    /// far apart as requests go, so that not all come back at once to a queue that is full again. At most twice the wait,
+    /// since not all do come back.
+    fn refuse(&mut self, kind: RefusalKind, priority: i32, now: f64) -> Refusal {
+        let (wait, spacing) = (self.wait(priority, now), self.spacing(priority, now));
+        let retry_after = wait.map(|wait| {
+            let band = self.bands.get_mut(&Reverse(priority));
+            let Some((band, spacing)) = band.zip(spacing) else {
+                return wait;
+            };
+            let at = (band.promised + spacing).clamp(now + wait, now + 2.0 * wait);
+            band.promised = at;
+            at - now
+        });
+        Refusal { kind, retry_after }
     }
 
     /// Queues a request. Where there is no room, less important ones make some: their refusals are added to `shed`.
@@ -160,30 +184,23 @@ impl FlowControl {
         shed: &mut Vec<(u64, Refusal)>,
     ) -> Result<(), Refusal> {
         let priority = arrival.priority;
-        let full = self.refuse(RefusalKind::QueueFull, priority, now);
         if self.places.contains_key(&arrival.id) {
-            return Err(full);
+            return Err(self.refuse(RefusalKind::QueueFull, priority, now));
         }
-        let late = arrival
-            .deadline
-            .zip(full.retry_after)
+        let due = arrival.deadline.filter(|_| self.settings.refuse_late);
+        let late = due
+            .zip(self.wait(priority, now))
             .is_some_and(|(due, wait)| now + wait > due);
-        if self.settings.refuse_late && late {
-            return Err(Refusal {
-                kind: RefusalKind::Infeasible,
-                ..full
-            });
+        if late {
+            return Err(self.refuse(RefusalKind::Infeasible, priority, now));
         }
         let settings = self.settings.band(priority);
         let band = self
             .bands
             .entry(Reverse(priority))
             .or_insert_with(|| Band::new(settings));
-        if !band.has_room(arrival.bytes) {
-            return Err(full);
-        }
-        if !self.make_room(&arrival, now, shed) {
-            return Err(full);
+        if !band.has_room(arrival.bytes) || !self.make_room(&arrival, now, shed) {
+            return Err(self.refuse(RefusalKind::QueueFull, priority, now));
         }
         self.enter(arrival, now);
         Ok(())
@@ -232,11 +249,10 @@ impl FlowControl {
             let Some(place) = least.and_then(|(_, band)| band.sheds()) else {
                 return false;
             };
-            let Some(id) = self.take(place).map(|i| i.arrival.id) else {
+            let Some(Arrival { id, priority, .. }) = self.take(place).map(|i| i.arrival) else {
                 return false;
             };
-            let refusal = self.refuse(RefusalKind::Shed, arrival.priority - 1, now);
-            shed.push((id, refusal));
+            shed.push((id, self.refuse(RefusalKind::Shed, priority, now)));
         }
         true
     }
@@ -261,6 +277,7 @@ impl FlowControl {
         let (priority, band) = self.bands.iter_mut().find(|(_, band)| band.requests > 0)?;
         let permit = enter(priority.0)?;
         let place = band.first()?;
+        band.drain.went(now);
         let item = self.take(place)?;
         self.drain.went(now);
         Some((item.arrival.id, permit))
@@ -288,11 +305,8 @@ impl FlowControl {
             if now < item.since.max(self.regime_since) + ttl {
                 return;
             }
-            if let Some(item) = self.take(place) {
-                out.push((
-                    item.arrival.id,
-                    self.refuse(kind, item.arrival.priority, now),
-                ));
+            if let Some(Arrival { id, priority, .. }) = self.take(place).map(|i| i.arrival) {
+                out.push((id, self.refuse(kind, priority, now)));
             }
         }
     }

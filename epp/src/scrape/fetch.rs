@@ -3,20 +3,23 @@
 //! A page is a stranger's text: it may be endless, or never come. So it is bounded in bytes and in time, and read while
 //! it comes: what is too long costs no memory. Compression is not asked for, since it costs the engine's front end more
 //! than it saves, and redirects are not followed.
+//!
+//! The connection is driven by the task that reads the page, and by nobody in between: a task of its own would have to be
+//! woken, often on another thread, for the request, for the head of the answer and for every piece of it.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -46,32 +49,57 @@ pub struct Bounds {
 
 /// Fetches the pages of one place, one after the other.
 pub struct Fetcher {
-    place: Place,
+    way: Way,
     bounds: Bounds,
-    tls: Option<TlsConnector>,
     connection: Option<Connection>,
+}
+
+/// How a place is reached.
+struct Way {
+    place: Place,
+    host: HeaderValue,
+    tls: Option<TlsConnector>,
 }
 
 /// An open connection; it closes when it is dropped.
 struct Connection {
     sender: SendRequest<String>,
-    driver: JoinHandle<()>,
+    /// What moves bytes; `None` once it has ended. Whoever sends or reads is told why.
+    driver: Option<Driver>,
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
+type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Drives a connection until an exchange over it is done.
+async fn drive<T>(driver: &mut Option<Driver>, exchange: impl Future<Output = T>) -> T {
+    let mut exchange = pin!(exchange);
+    poll_fn(|context| {
+        if let Poll::Ready(outcome) = exchange.as_mut().poll(context) {
+            return Poll::Ready(outcome);
+        }
+        if let Some(running) = driver
+            && running.as_mut().poll(context).is_ready()
+        {
+            *driver = None;
+        }
+        // What has just come need not wait for this task to be woken again.
+        exchange.as_mut().poll(context)
+    })
+    .await
 }
 
 impl Fetcher {
     /// Not connected yet; with `tls` it is HTTPS.
     #[must_use]
-    pub const fn new(place: Place, bounds: Bounds, tls: Option<TlsConnector>) -> Self {
+    pub fn new(place: Place, bounds: Bounds, tls: Option<TlsConnector>) -> Self {
+        let host = HeaderValue::try_from(place.address.to_string());
         Self {
-            place,
+            way: Way {
+                host: host.expect("an address is plain text"),
+                place,
+                tls,
+            },
             bounds,
-            tls,
             connection: None,
         }
     }
@@ -88,10 +116,12 @@ impl Fetcher {
         let (limit, bounds) = (self.bounds.timeout, self.bounds);
         // Taken, so that whatever goes wrong leaves no half-read connection behind.
         let kept = self.connection.take().filter(|c| !c.sender.is_closed());
+        let way = &self.way;
         let exchange = async {
-            let (connection, response) = self.ask(kept).await?;
+            let (mut connection, response) = way.ask(kept).await?;
             answered();
-            page(response, reader, bounds.most_bytes).await?;
+            let page = page(response, reader, bounds.most_bytes);
+            drive(&mut connection.driver, page).await?;
             Ok(connection)
         };
         let connection = timeout(limit, exchange).await;
@@ -99,7 +129,9 @@ impl Fetcher {
         self.connection = Some(connection);
         Ok(())
     }
+}
 
+impl Way {
     /// Asks on the kept connection, and on a new one where there is none or the server has closed it meanwhile.
     async fn ask(
         &self,
@@ -117,17 +149,20 @@ impl Fetcher {
     }
 
     async fn send(&self, connection: &mut Connection) -> Result<Response<Incoming>, hyper::Error> {
+        let agent = concat!("wva/", env!("CARGO_PKG_VERSION"));
+        let accept = "text/plain;version=0.0.4, */*;q=0.1";
         let request = Request::get(&self.place.path)
-            .header(http::header::HOST, self.place.address.to_string())
-            .header(http::header::ACCEPT, "text/plain;version=0.0.4, */*;q=0.1")
-            .header(
-                http::header::USER_AGENT,
-                concat!("wva/", env!("CARGO_PKG_VERSION")),
-            )
+            .header(http::header::HOST, &self.host)
+            .header(http::header::ACCEPT, HeaderValue::from_static(accept))
+            .header(http::header::USER_AGENT, HeaderValue::from_static(agent))
             .body(String::new())
             .expect("the path was checked when the place was made");
-        connection.sender.ready().await?;
-        connection.sender.send_request(request).await
+        let Connection { sender, driver } = connection;
+        let answer = async {
+            sender.ready().await?;
+            sender.send_request(request).await
+        };
+        drive(driver, answer).await
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
@@ -155,9 +190,11 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|e| Failure::Broken(e.to_string()))?;
-    // It ends with the connection; whoever sends is told why.
-    let driver = tokio::spawn(async move { connection.await.unwrap_or_default() });
-    Ok(Connection { sender, driver })
+    let driver = async move { connection.await.unwrap_or_default() };
+    Ok(Connection {
+        sender,
+        driver: Some(Box::pin(driver)),
+    })
 }
 
 async fn page(

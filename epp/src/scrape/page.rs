@@ -35,7 +35,9 @@ impl Lines {
         }
         let mut start = 0;
         for end in memchr_iter(b'\n', rest) {
-            line(&rest[start..end]);
+            if end - start <= LONGEST_LINE {
+                line(&rest[start..end]);
+            }
             start = end + 1;
         }
         self.begin(&rest[start..]);
@@ -170,8 +172,9 @@ mod tests {
     #[test]
     fn a_line_without_end_costs_itself_only() {
         let long = vec![b'x'; LONGEST_LINE / 2 + 1];
-        let got = lines(&[b"a 1\n", &long, &long, &long, b"x\nb 2\n"]);
-        assert_eq!(got, [&b"a 1"[..], b"b 2"]);
+        let pieces = [&b"a 1\n"[..], &long, &long, &long, b"x\nb 2\n"];
+        assert_eq!(lines(&pieces), [&b"a 1"[..], b"b 2"]);
+        assert_eq!(lines(&[&pieces.concat()]), [&b"a 1"[..], b"b 2"]);
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub struct Exchange {
     request_id: Bytes,
     started: f64,
     closing: bool,
+    /// Whether the proxy keeps the answer's body to itself: then its end is the stream's.
+    unseen: bool,
 }
 
 impl Exchange {
@@ -64,6 +66,7 @@ impl Exchange {
             out: VecDeque::new(),
             request_id: Bytes::new(),
             closing: false,
+            unseen: false,
         }
     }
 
@@ -94,7 +97,11 @@ impl Exchange {
         let ProcessingRequest {
             part,
             metadata_context: metadata,
+            protocol_config: config,
         } = message;
+        if let Some(config) = config {
+            self.unseen = config.response_body_mode == 0;
+        }
         let Some(part) = part else { return Ok(()) };
         match part {
             Part::RequestHeaders(headers) => self.request_headers(headers, metadata.as_ref()),

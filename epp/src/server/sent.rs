@@ -49,6 +49,7 @@ pub struct Sent {
     stream: bool,
     first: Option<f64>,
     bytes: u64,
+    unseen: bool,
     ended: bool,
 }
 
@@ -82,6 +83,7 @@ impl Sent {
             stream: false,
             first: None,
             bytes: 0,
+            unseen: false,
             ended: false,
         }
     }
@@ -113,12 +115,25 @@ impl Sent {
         }
     }
 
+    /// Notes that an answer has begun of which only the headers will be seen: it ends when this is dropped.
+    pub fn unseen(&mut self) {
+        self.unseen = true;
+        self.restore = None;
+        self.begun();
+    }
+
+    fn begun(&mut self) {
+        if self.first.is_none() {
+            self.first = Some(self.shared.clock.now() - self.began);
+            self.shared.store.state().inflight.answered(&self.flight);
+        }
+    }
+
     /// Notes a chunk of the answer; the chunk as the client should see it.
     pub fn chunk(&mut self, chunk: &Bytes, last: bool) -> Bytes {
         self.usage.push(chunk);
-        if !chunk.is_empty() && self.first.is_none() {
-            self.first = Some(self.shared.clock.now() - self.began);
-            self.shared.store.state().inflight.answered(&self.flight);
+        if !chunk.is_empty() {
+            self.begun();
         }
         let out = match &mut self.restore {
             Some(restore) => restore.push(chunk, last),
@@ -136,6 +151,10 @@ impl Sent {
     /// Notes the end of the answer.
     pub fn finish(mut self) {
         self.ended = true;
+        self.answered();
+    }
+
+    fn answered(&self) {
         match self.status {
             500.. => self.failed("ModelServerError"),
             400.. => self.failed("BadRequest"),
@@ -163,7 +182,10 @@ impl Sent {
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.unseen && !self.ended {
+            // Whether the client saw the end of it is not told.
+            self.answered();
+        } else if !self.ended {
             // The client, the proxy or the server has gone before the end.
             self.failed("Aborted");
         }

@@ -4,7 +4,6 @@
 //! message would pass.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +24,7 @@ use tonic_prost::ProstCodec;
 use super::health::{Check, Health, Watch};
 use super::listen::Speak;
 use super::shared::Shared;
-use super::stream::Answers;
+use super::stream::{Answers, Begun};
 use super::wire::{ProcessingRequest, ProcessingResponse};
 
 const PROCESS: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
@@ -45,11 +44,10 @@ struct Process(Arc<Shared>);
 impl tonic::server::StreamingService<ProcessingRequest> for Process {
     type Response = ProcessingResponse;
     type ResponseStream = Answers;
-    type Future = Ready<Result<tonic::Response<Answers>, Status>>;
+    type Future = Begun;
 
     fn call(&mut self, request: tonic::Request<Streaming<ProcessingRequest>>) -> Self::Future {
-        let answers = Answers::new(request.into_inner(), Arc::clone(&self.0));
-        ready(Ok(tonic::Response::new(answers)))
+        Begun::new(Answers::new(request.into_inner(), Arc::clone(&self.0)))
     }
 }
 
@@ -77,6 +75,10 @@ impl Services {
     async fn call(self, request: Request<Incoming>) -> Response<Body> {
         let health = self.health.clone();
         match (request.uri().path(), &self.shared) {
+            // Another picker may know already; so may this one, when it is asked again.
+            (PROCESS, Some(shared)) if !shared.store.is_synced() => {
+                Status::unavailable("the endpoints are not known yet").into_http()
+            }
             (PROCESS, Some(shared)) => {
                 let process = Process(Arc::clone(shared));
                 self.grpc().streaming(process, request).await

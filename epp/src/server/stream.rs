@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures::Stream;
 use tonic::{Status, Streaming};
@@ -18,6 +18,7 @@ pub struct Answers {
     incoming: Streaming<ProcessingRequest>,
     exchange: Exchange,
     shared: Arc<Shared>,
+    first: Option<Result<ProcessingResponse, Status>>,
     ended: bool,
 }
 
@@ -30,6 +31,7 @@ impl Answers {
             incoming,
             exchange: Exchange::new(Arc::clone(&shared)),
             shared,
+            first: None,
             ended: false,
         }
     }
@@ -46,6 +48,9 @@ impl Stream for Answers {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(first));
+        }
         loop {
             if let Some(message) = this.exchange.to_send() {
                 return Poll::Ready(Some(Ok(message)));
@@ -74,5 +79,34 @@ impl Stream for Answers {
                 }
             }
         }
+    }
+}
+
+/// Answers of which the first is there. A proxy that has not seen the head of the answers, when this process ends, may ask
+/// another picker with what it has kept of the request; had it seen it, the request would be lost.
+pub struct Begun(Option<Answers>);
+
+impl Begun {
+    /// Of these answers.
+    #[must_use]
+    pub const fn new(answers: Answers) -> Self {
+        Self(Some(answers))
+    }
+}
+
+impl Future for Begun {
+    type Output = Result<tonic::Response<Answers>, Status>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answers = self.0.as_mut().expect("polled until it is ready");
+        let first = ready!(Pin::new(answers).poll_next(context));
+        let mut answers = self.0.take().expect("just polled");
+        Poll::Ready(match first {
+            Some(Err(status)) => Err(status),
+            first => {
+                answers.first = first;
+                Ok(tonic::Response::new(answers))
+            }
+        })
     }
 }

@@ -16,6 +16,20 @@ pub struct ProcessingRequest {
     /// What filters before this one know.
     #[prost(message, optional, tag = "8")]
     pub metadata_context: Option<Metadata>,
+    /// How the proxy will send things; in the first message only.
+    #[prost(message, optional, tag = "11")]
+    pub protocol_config: Option<ProtocolConfiguration>,
+}
+
+/// How the proxy sends bodies.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct ProtocolConfiguration {
+    /// The request's: 0 for not at all.
+    #[prost(int32, tag = "1")]
+    pub request_body_mode: i32,
+    /// The response's: 0 for not at all.
+    #[prost(int32, tag = "2")]
+    pub response_body_mode: i32,
 }
 
 /// A part of a request or of its response.

@@ -81,7 +81,7 @@ pub fn headers(pairs: &[(&str, &str)], end_of_stream: bool) -> HttpHeaders {
 pub fn message(part: Part) -> ProcessingRequest {
     ProcessingRequest {
         part: Some(part),
-        metadata_context: None,
+        ..ProcessingRequest::default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rstest::rstest;
 use wva_epp::objectives::{Objectives, Targets};
-use wva_epp::server::wire::{Answer, Part, ProcessingRequest};
+use wva_epp::server::wire::{Answer, Part, ProcessingRequest, ProtocolConfiguration};
 use wva_epp_core::config::Parser;
 
 use super::common::*;
@@ -361,4 +361,40 @@ fn the_estimate_of_tokens_follows_what_servers_count() {
     let series = shared.metrics.flow("m", "m", "default-flow", 0);
     assert!((series.bytes_per_token.get() - 2.0).abs() < 0.05);
     assert_eq!(series.output_tokens.get(), 7.0);
+}
+
+/// A proxy may keep answers to itself, so that those under way outlive the picker.
+#[test]
+fn an_answer_that_is_not_shown_ends_with_the_stream() {
+    let store = standard(1);
+    let shared = shared(&store);
+    let served = || {
+        let page = shared.metrics.text();
+        let count = page
+            .lines()
+            .find(|l| l.starts_with("llm_d_epp_request_duration_seconds_count"));
+        let count = count.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+        (count.unwrap_or(0), page.contains("error_code=\"Aborted\""))
+    };
+    for answers in [true, false] {
+        let mut talk = Talk::new(&shared);
+        talk.say(ProcessingRequest {
+            protocol_config: Some(ProtocolConfiguration {
+                request_body_mode: 4,
+                response_body_mode: 0,
+            }),
+            ..post(CHAT)
+        });
+        talk.say(body(BODY, true));
+        if answers {
+            assert_eq!(
+                talk.say(answer_headers("text/event-stream", false)).len(),
+                1
+            );
+        }
+        assert_eq!(store.state().inflight.requests(), 1);
+        drop(talk);
+        assert_eq!(store.state().inflight.requests(), 0);
+        assert_eq!(served(), (1, !answers));
+    }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::client::Grpc;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use wva_epp::clock::Clock;
 use wva_epp::server::health::{HealthCheckRequest, HealthCheckResponse, PROCESSOR};
@@ -18,6 +18,7 @@ use wva_epp::server::tls::Security;
 use wva_epp::server::wire::{ProcessingRequest, ProcessingResponse};
 use wva_epp::server::{Addresses, ServeError, Server, Settings};
 use wva_epp::store::Store;
+use wva_epp_core::config::Config;
 
 use super::common::*;
 
@@ -74,7 +75,22 @@ async fn until(what: impl Fn() -> bool) {
     .await;
 }
 
-type Answers = Streaming<ProcessingResponse>;
+/// The answers of a stream. Their head comes with the first of them, so it can only be waited for when something was said.
+enum Answers {
+    Asked(JoinHandle<Result<Response<Streaming<ProcessingResponse>>, Status>>),
+    Begun(Streaming<ProcessingResponse>),
+}
+
+impl Answers {
+    async fn message(&mut self) -> Result<Option<ProcessingResponse>, Status> {
+        loop {
+            match self {
+                Self::Begun(answers) => return answers.message().await,
+                Self::Asked(head) => *self = Self::Begun(head.await.unwrap()?.into_inner()),
+            }
+        }
+    }
+}
 
 async fn process(channel: Channel) -> (mpsc::Sender<ProcessingRequest>, Answers) {
     let (sender, receiver) = mpsc::channel(64);
@@ -87,11 +103,8 @@ async fn process(channel: Channel) -> (mpsc::Sender<ProcessingRequest>, Answers)
         .parse()
         .unwrap();
     let codec: ProstCodec<ProcessingRequest, ProcessingResponse> = ProstCodec::default();
-    let answers = grpc
-        .streaming(Request::new(messages), path, codec)
-        .await
-        .unwrap();
-    (sender, answers.into_inner())
+    let head = async move { grpc.streaming(Request::new(messages), path, codec).await };
+    (sender, Answers::Asked(tokio::spawn(head)))
 }
 
 async fn next(answers: &mut Answers) -> Result<Option<ProcessingResponse>, Status> {
@@ -136,6 +149,31 @@ async fn a_request_and_its_answer_go_over_a_connection() {
         "both sides have ended"
     );
     assert_eq!(store.state().inflight.requests(), 0);
+}
+
+/// A proxy that has seen nothing of an answer may ask another picker.
+#[tokio::test]
+async fn nothing_is_answered_before_a_decision_and_nothing_decided_before_the_endpoints_are_known()
+{
+    let store = Arc::new(Store::new(Config::standard().picker, 1));
+    let running = run(&store, Security::Plain).await;
+    let (sender, mut answers) = process(running.channel().await).await;
+    // It may have been refused by then.
+    let _ = sender.send(post(CHAT)).await;
+    let refused = next(&mut answers).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    add(&store, 1..=2);
+    store.set_synced();
+    let (sender, mut answers) = process(running.channel().await).await;
+    sender.send(post(CHAT)).await.unwrap();
+    sender.send(body(&BODY[..9], false)).await.unwrap();
+    let Answers::Asked(head) = &mut answers else {
+        panic!("just asked");
+    };
+    let head = tokio::time::timeout(Duration::from_millis(100), head);
+    assert!(head.await.is_err(), "the request has not ended");
+    sender.send(body(&BODY[9..], true)).await.unwrap();
+    destination(&next(&mut answers).await.unwrap().unwrap());
 }
 
 #[tokio::test]
@@ -183,10 +221,7 @@ async fn too_large_a_message_is_refused_and_the_server_lives() {
 
 #[tokio::test]
 async fn health_is_told_by_service() {
-    let store = Arc::new(Store::new(
-        wva_epp_core::config::Config::standard().picker,
-        1,
-    ));
+    let store = Arc::new(Store::new(Config::standard().picker, 1));
     let running = run(&store, Security::Plain).await;
     let health = Endpoint::from_shared(format!("http://{}", running.at.health)).unwrap();
     let channel = health.connect().await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use super::{Arrival, BandSettings, Fairness, Ordering};
+use super::{Arrival, BandSettings, Drain, Fairness, Ordering};
 
 /// Order within a flow: when due (or nothing), then arrival. Deadlines are compared as the bits of positive floats,
 /// which order alike.
@@ -13,6 +13,10 @@ pub(super) struct Band {
     settings: BandSettings,
     pub requests: usize,
     pub bytes: u64,
+    /// How fast its requests are let through.
+    pub drain: Drain,
+    /// When the last who was refused was told to come back.
+    pub promised: f64,
     flows: HashMap<u64, BTreeSet<Key>>,
     /// Flows with something waiting, in turn.
     turn: VecDeque<u64>,
@@ -24,6 +28,8 @@ impl Band {
             settings,
             requests: 0,
             bytes: 0,
+            drain: Drain::default(),
+            promised: f64::NEG_INFINITY,
             flows: HashMap::new(),
             turn: VecDeque::new(),
         }

@@ -39,6 +39,9 @@ impl Exchange {
             if let Some(address) = served {
                 sent.served_by(&address);
             }
+            if self.unseen {
+                sent.unseen();
+            }
             let changed = read(sent, headers);
             if let Some((name, token)) = changed.session {
                 set.push(reply::header(name, token));
