@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsConnector;
 use wva_epp_core::config::MetricsSource;
@@ -160,8 +161,34 @@ impl Scraper {
         Arc::clone(&self.census)
     }
 
-    /// Reads pages for as long as it is polled.
+    /// Reads pages for as long as it is polled, on a thread of its own: no request waits behind a page, and no page wakes
+    /// the threads of requests, which costs as much as reading it.
     pub async fn run(self) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let Ok(runtime) = runtime else {
+            return self.follow().await;
+        };
+        let (polled, dropped) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new().name("scraper".to_owned());
+        let thread = thread.spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.follow() => {}
+                    _ = dropped => {}
+                }
+            });
+        });
+        if let Err(error) = thread {
+            tracing::error!(%error, "no thread to read metrics with: they are not read");
+        }
+        std::future::pending::<()>().await;
+        drop(polled);
+    }
+
+    /// Reads pages for as long as it is polled.
+    async fn follow(self) {
         let mut members = self.store.members();
         let mut tasks = JoinSet::new();
         let mut reading: HashMap<SocketAddr, (Endpoint, AbortHandle)> = HashMap::new();
