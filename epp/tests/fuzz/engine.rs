@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Mutations of a normal test run.
-const USUAL: u64 = 4_000;
+const USUAL: u64 = 1_000;
 /// CPU-seconds to go on for instead.
 const SECONDS: &str = "WVA_FUZZ_SECONDS";
 /// Seed of the mutations; anything else than the usual finds other inputs.
