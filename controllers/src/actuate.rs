@@ -1,8 +1,8 @@
 //! Writes effects to the cluster, each within the term of leadership, and reports what became of them.
 //!
-//! Statuses are applied server-side under a field manager of their own, so that nothing of the user's is touched. Scales
-//! are read first and patched with the resource version that was read: whoever was faster wins, and the next cycle sees
-//! what they wanted. Nothing is retried here, since what is still wrong next cycle is asked for again.
+//! Statuses are applied server-side under a field manager of their own, so that nothing of the user's is touched, and with
+//! the resource version that they were decided by; scales are read first and patched with the version that was read.
+//! Whoever was faster wins, be it a user or the leader that came next, and the next cycle sees what they wanted. Nothing is retried here, since what is still wrong next cycle is asked for again.
 
 use std::time::{Duration, Instant};
 
@@ -110,7 +110,11 @@ impl Writer {
                 uid,
                 first,
             } => self.cost(variant, pod, uid, *first).await,
-            Effect::Status { variant, status } => self.status(variant, status).await,
+            Effect::Status {
+                variant,
+                version,
+                status,
+            } => self.status(variant, version.as_deref(), status).await,
             Effect::Event {
                 variant,
                 subject,
@@ -181,6 +185,7 @@ impl Writer {
     async fn status(
         &self,
         variant: &Key,
+        version: Option<&str>,
         status: &VariantAutoscalingStatus,
     ) -> Result<(), kube::Error> {
         let kind = Kind::VariantAutoscaling;
@@ -189,12 +194,15 @@ impl Writer {
             &variant.namespace,
             &kind.api_resource(),
         );
-        let patch = json!({
+        let mut patch = json!({
             "apiVersion": kind.names().0,
             "kind": kind.names().1,
             "metadata": {"name": variant.name, "namespace": variant.namespace},
             "status": status,
         });
+        if let Some(version) = version {
+            patch["metadata"]["resourceVersion"] = json!(version);
+        }
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         api.patch_status(&variant.name, &parameters, &Patch::Apply(patch))
             .await

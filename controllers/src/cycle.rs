@@ -22,7 +22,7 @@ mod scale;
 mod status;
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wva_models::catalogue::Catalogue;
 use wva_models::exchange::Leaving;
@@ -34,6 +34,7 @@ use wva_optimizer::step::{Cycle, Settings};
 use crate::index::fleet::{Fleet, VariantView};
 use crate::published::{Entry, Latencies, Report, ScaleTarget, Solver, VariantKey, VariantReport};
 use crate::snapshot::{Before, Posed, pose};
+use crate::telemetry::reason::Note;
 use crate::telemetry::{Gathered, Missing};
 use drain::Followers;
 use effects::{Effect, Written};
@@ -117,6 +118,8 @@ struct Part<'a> {
     margin: Option<f64>,
     /// Why fewer replicas are waited with.
     waits: Option<Reason>,
+    /// Whether a router's count of the model's requests is not believed.
+    contradicted: bool,
 }
 
 /// One cycle.
@@ -146,6 +149,7 @@ pub fn run(inputs: &Inputs<'_>, mut memory: Memory) -> Outcome {
         &mut memory.capacities,
     );
     memory.optimizer = state;
+    memory.note_bounds(&posed.autoscaler.catalogue);
     conclude(inputs, posed, remembered, cycle, memory)
 }
 
@@ -205,6 +209,7 @@ fn conclude(
                 .get(&name)
                 .map(|v| v.fitted().trust),
             price: prices.get(name.as_str()).copied(),
+            contradicted: ages.contradicted(view),
             margin: view
                 .model
                 .as_ref()
@@ -365,6 +370,8 @@ struct Ages<'a> {
     /// Why nothing is known of pods, by variant.
     silent: BTreeMap<&'a str, Vec<&'a Missing>>,
     streams: BTreeMap<&'a str, Result<f64, &'a Missing>>,
+    /// Models of which a router claims what cannot be.
+    contradicted: BTreeSet<&'a str>,
 }
 
 impl<'a> Ages<'a> {
@@ -373,6 +380,7 @@ impl<'a> Ages<'a> {
             pods: BTreeMap::new(),
             silent: BTreeMap::new(),
             streams: BTreeMap::new(),
+            contradicted: BTreeSet::new(),
         };
         for pod in &gathered.pods {
             match &pod.outcome {
@@ -387,7 +395,12 @@ impl<'a> Ages<'a> {
         }
         for stream in &gathered.streams {
             let age = match &stream.outcome {
-                crate::telemetry::Outcome::Sample(s) => Ok(s.age),
+                crate::telemetry::Outcome::Sample(s) => {
+                    if s.notes.contains(&Note::Contradicted) {
+                        ages.contradicted.insert(&stream.model);
+                    }
+                    Ok(s.age)
+                }
                 crate::telemetry::Outcome::Missing(m) => Err(m),
             };
             let newest = ages.streams.entry(&stream.model).or_insert(age);
@@ -407,6 +420,11 @@ impl<'a> Ages<'a> {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
+    }
+
+    fn contradicted(&self, view: &VariantView) -> bool {
+        let model = view.model.as_ref().map(ToString::to_string);
+        model.is_some_and(|model| self.contradicted.contains(model.as_str()))
     }
 
     /// Why the traffic of the variant's model is not known; `None` where it is.

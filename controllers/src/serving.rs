@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -77,6 +78,14 @@ impl Transport {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self::Tls(Arc::new(config))
     }
+}
+
+/// Answers `ok` at these paths, to whoever wants to know whether there is an answer.
+pub fn alive(paths: &[&str]) -> Router {
+    let ok = async || "ok";
+    paths
+        .iter()
+        .fold(Router::new(), |router, path| router.route(path, get(ok)))
 }
 
 /// Serves `app` until `shutdown` is done, then lets open requests finish for a few seconds.

@@ -52,7 +52,10 @@ pub struct Before<'a> {
 #[must_use]
 pub fn targets(fleet: &Fleet) -> Targets {
     let variants = || fleet.variants.iter().filter(|v| v.model.is_some());
-    let mut targets = Targets::default();
+    let mut targets = Targets {
+        routers: fleet.routers.clone(),
+        ..Targets::default()
+    };
     let mut served: BTreeMap<&ModelKey, BTreeSet<String>> = BTreeMap::new();
     for variant in variants() {
         let Some(model) = &variant.model else {

@@ -78,6 +78,7 @@ fn scale_effect() -> Effect {
 fn status_effect() -> Effect {
     Effect::Status {
         variant: Key::new("ns", "v"),
+        version: Some("41".into()),
         status: Box::new(VariantAutoscalingStatus {
             reason: Some("demand".into()),
             ..VariantAutoscalingStatus::default()
@@ -151,6 +152,8 @@ async fn a_status_is_applied_under_a_manager_of_its_own() {
         "{uri}"
     );
     assert_eq!(body["status"]["reason"], "demand");
+    // Not over what somebody wrote since it was decided.
+    assert_eq!(body["metadata"]["resourceVersion"], "41");
     assert!(
         body.get("spec").is_none(),
         "nothing of the user's is touched"

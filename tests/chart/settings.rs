@@ -2,6 +2,7 @@
 //! what may be said.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -80,6 +81,18 @@ fn values_arrive_where_they_are_meant() {
     let prometheus = settings.telemetry.prometheus.unwrap();
     assert_eq!(prometheus.max_bytes, 128 << 20);
     assert_eq!(prometheus.http.headers["X-Scope-OrgID"], "llm");
+    // What is recorded goes into the volume that is mounted, each pod's into a folder of its own.
+    let mounts = full.container()["volumeMounts"].as_array().unwrap();
+    let mount = mounts.iter().find(|m| m["name"] == "recording").unwrap();
+    let folder = Path::new(mount["mountPath"].as_str().unwrap());
+    for path in [settings.record.decisions, settings.record.cycles] {
+        assert!(path.unwrap().starts_with(folder));
+    }
+    assert_eq!(mount["subPathExpr"], "$(POD_NAME)");
+    let pod = &full.kind("Deployment")[0]["spec"]["template"]["spec"];
+    let volumes = pod["volumes"].as_array().unwrap();
+    let volume = volumes.iter().find(|v| v["name"] == "recording").unwrap();
+    assert_eq!(volume["persistentVolumeClaim"]["claimName"], "wva-records");
     let keda = Rendered::of("keda").unwrap();
     let settings = Settings::parse(keda.settings(), "wva.yaml").unwrap();
     assert_eq!(settings.watch.namespaces, ["models-a"]);
@@ -139,6 +152,12 @@ fn the_schema_knows_the_keys_of_the_controller() {
         ("telemetry: {pods: {", "}}", &telemetry["pods"]),
         ("telemetry: {prometheus: {", "}}", &telemetry["prometheus"]),
         ("telemetry: {gates: {", "}}", &telemetry["gates"]),
+        ("telemetry: {routers: {", "}}", &telemetry["routers"]),
+        (
+            "telemetry: {routers: {urls: [{url: x, ",
+            "}]}}",
+            &telemetry["routers"]["properties"]["urls"]["items"],
+        ),
         (
             "telemetry: {pods: {http: {",
             "}}}",
@@ -151,7 +170,7 @@ fn the_schema_knows_the_keys_of_the_controller() {
             "{before}{after}"
         );
     }
-    // At the top, the chart itself says what is served, watched and leased; it mounts no volume to record in.
+    // At the top, the chart itself says what is served, watched, leased and recorded.
     let mut whole = known_to_the_schema(&schema["properties"]["settings"]);
     whole.extend(["serve", "watch", "leader", "record"].map(str::to_owned));
     assert_eq!(whole, known_to_the_controller("", ""));

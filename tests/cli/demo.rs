@@ -57,6 +57,9 @@ fn the_whole_loop_runs_and_sums_up() {
         "{metrics}"
     );
     assert!(page(&address, "/debug/cycle").contains("wva.cycle/v1"));
+    for path in ["/healthz", "/readyz"] {
+        assert!(page(&address, path).ends_with("ok"), "{path}");
+    }
     let mut rest = String::new();
     told.read_to_string(&mut rest).expect("UTF-8");
     let out = process.wait_with_output().expect("it ends");

@@ -24,6 +24,17 @@ pub struct InferencePoolSpec {
     pub selector: PoolSelector,
     /// Ports that the pods serve on.
     pub target_ports: Vec<TargetPort>,
+    /// Who picks among the pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_picker_ref: Option<PickerReference>,
+}
+
+/// The Service of an endpoint picker, in the pool's namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PickerReference {
+    /// Name of the Service.
+    pub name: String,
 }
 
 /// Selector of `v1`.
@@ -59,6 +70,9 @@ pub struct InferencePoolAlphaSpec {
     pub selector: BTreeMap<String, String>,
     /// Port that the pods serve on.
     pub target_port_number: i32,
+    /// Who picks among the pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extension_ref: Option<PickerReference>,
 }
 
 /// KEDA's scaler, the parts that are read.

@@ -35,6 +35,8 @@ pub const START_UP_SECONDS: &str = "wva.llmd.ai/start-up-seconds";
 pub const KV_CACHE_TOKENS: &str = "wva.llmd.ai/kv-cache-tokens";
 /// Port that serves a pod's metrics, where it is not the first container port.
 pub const METRICS_PORT: &str = "wva.llmd.ai/metrics-port";
+/// Marks a pod as a router of requests whose metrics count what is offered, where no InferencePool names it: `"true"`.
+pub const ROUTER: &str = "wva.llmd.ai/router";
 /// Marks the pod of the leading controller, which the Service of the external metrics selects.
 pub const LEADER: &str = "wva.llmd.ai/leader";
 
@@ -51,6 +53,8 @@ pub const LEAVES_FIRST: i32 = -1_100_110_011;
 pub const LWS_NAME: &str = "leaderworkerset.sigs.k8s.io/name";
 /// A pod's number within its LeaderWorkerSet group; 0 is the leader.
 pub const LWS_WORKER_INDEX: &str = "leaderworkerset.sigs.k8s.io/worker-index";
+/// On an endpoint picker's pods, in the charts of the Inference Gateway: the name of its Service.
+pub const POOL_PICKER: &str = "inferencepool";
 /// Hash that a ReplicaSet's name ends with.
 pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 

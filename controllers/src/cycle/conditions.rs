@@ -23,7 +23,10 @@ pub(super) fn of(
     let findings: Vec<&Finding> = part.view.findings.iter().chain(guesses).collect();
     let stated = [
         (condition::TARGET_RESOLVED, target(part)),
-        (condition::METRICS_AVAILABLE, metrics(missing)),
+        (
+            condition::METRICS_AVAILABLE,
+            metrics(missing, part.contradicted),
+        ),
         (condition::OPTIMIZATION_READY, optimization(part, missing)),
         (condition::IN_CONTROL, control(part, memory, now)),
         (
@@ -82,13 +85,18 @@ fn target(part: &Part<'_>) -> Said {
     }
 }
 
-fn metrics(missing: Option<&Missing>) -> Said {
+fn metrics(missing: Option<&Missing>, contradicted: bool) -> Said {
     let Some(missing) = missing else {
+        if contradicted {
+            let message = "arrivals are counted by the engines: the endpoint picker claims far more than they got";
+            return said(true, "RouterContradicted", message);
+        }
         return said(true, "MetricsFound", "arrivals are known");
     };
     let reason = match missing.reason {
         Reason::Stale => "MetricsStale",
         Reason::PrometheusError => "PrometheusError",
+        Reason::Absurd | Reason::Contradicted => "MetricsImplausible",
         _ => "MetricsMissing",
     };
     said(false, reason, told(missing))

@@ -35,6 +35,8 @@ pub enum Effect {
     Status {
         /// Variant and name of the `VariantAutoscaling`.
         variant: Key,
+        /// The object's resource version when this was decided: whoever wrote since is not overwritten.
+        version: Option<String>,
         /// The whole status.
         status: Box<VariantAutoscalingStatus>,
     },

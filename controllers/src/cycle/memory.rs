@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use wva_models::catalogue::Catalogue;
+use wva_models::iteration::ReplicaModel;
 use wva_models::variant::Variant;
 use wva_optimizer::state::State;
 
@@ -16,7 +17,9 @@ use super::margin::Seen;
 use super::observed::Counters;
 use super::predicted::Predictions;
 use crate::index::fleet::{Fleet, PodState};
+use crate::snapshot;
 use crate::telemetry::Gathered;
+use crate::telemetry::targets::{Bounds, Targets};
 
 /// What is remembered.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,6 +44,8 @@ pub struct Memory {
     pub(super) counters: Counters,
     /// Latencies as last predicted.
     pub(super) predictions: Predictions,
+    /// What a replica of each variant can do at most.
+    bounds: BTreeMap<String, Bounds>,
 }
 
 /// What is remembered of one variant.
@@ -95,6 +100,31 @@ impl Memory {
             capacities: self.capacities.whole(),
             ..self.optimizer.clone()
         }
+    }
+
+    /// What telemetry should gather for this fleet, and what can be true of it.
+    #[must_use]
+    pub fn targets(&self, fleet: &Fleet) -> Targets {
+        let mut targets = snapshot::targets(fleet);
+        for variant in &mut targets.variants {
+            variant.bounds = self.bounds.get(&variant.name).copied();
+        }
+        targets
+    }
+
+    /// Notes what replicas can do by the laws as they are believed now, the catalogue's or the fitted, whichever is faster.
+    pub(super) fn note_bounds(&mut self, catalogue: &Catalogue) {
+        let of = |variant: &Variant| {
+            let prior = catalogue.replica_model(variant);
+            let fitted = self.optimizer.variants.get(&variant.name)?.fitted().law;
+            let fitted = ReplicaModel {
+                law: fitted,
+                ..prior
+            };
+            let bounds = Bounds::of(&prior).or(Bounds::of(&fitted));
+            Some((variant.name.clone(), bounds))
+        };
+        self.bounds = catalogue.variants.iter().filter_map(of).collect();
     }
 
     /// Takes note of what became of earlier writes.

@@ -34,6 +34,7 @@ pub(super) fn effect(
 ) -> Option<Effect> {
     let Way::Autoscaling {
         generation,
+        version,
         status: before,
     } = &part.view.way
     else {
@@ -64,6 +65,7 @@ pub(super) fn effect(
     }
     Some(Effect::Status {
         variant: part.view.key.clone(),
+        version: version.clone(),
         status: Box::new(status),
     })
 }

@@ -1,6 +1,7 @@
 //! From facts to the fleet: which variants there are, and everything that was said about each.
 
 mod classes;
+mod routers;
 mod variant;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -77,6 +78,7 @@ impl Index {
             accelerators: catalogue.accelerators.clone(),
             stock,
             quotas,
+            routers: self.routers(),
             policy,
             findings,
             ..Fleet::default()
@@ -218,6 +220,7 @@ impl Index {
             candidate.name.clone_from(&key.name);
             candidate.way = Way::Autoscaling {
                 generation: facts.generation,
+                version: facts.version.clone(),
                 status: Box::new(facts.status.clone()),
             };
             candidate.autoscaling = Some((key, facts));

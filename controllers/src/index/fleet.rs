@@ -12,7 +12,7 @@ use super::{Key, Kind};
 use crate::api::imports::ZeroRule;
 use crate::api::policy::FleetPolicySpec;
 use crate::api::status::VariantAutoscalingStatus;
-use crate::telemetry::targets::Endpoint;
+use crate::telemetry::targets::{Endpoint, RouterTarget};
 
 /// What the index starts from: the configuration file's part of the truth.
 #[derive(Debug, Clone)]
@@ -79,6 +79,8 @@ pub struct Fleet {
     pub stock: BTreeMap<String, u32>,
     /// Devices that the fleet may use, per namespace and accelerator resource.
     pub quotas: Vec<QuotaView>,
+    /// Pods that route requests to the variants.
+    pub routers: Vec<RouterTarget>,
     /// Limits of the fleet.
     pub policy: FleetPolicySpec,
     /// What is wrong with objects that belong to no variant.
@@ -118,6 +120,8 @@ pub enum Way {
     Autoscaling {
         /// Generation of the object.
         generation: Option<i64>,
+        /// Resource version that it was seen at.
+        version: Option<String>,
         /// Its status as last seen.
         status: Box<VariantAutoscalingStatus>,
     },

@@ -31,6 +31,30 @@ pub(super) struct PodFacts {
     pub failing: Option<String>,
     /// What deleting it costs, where that is set.
     pub deletion_cost: Option<i32>,
+    /// Whether it routes requests, as far as it says so itself.
+    pub routes: Routes,
+}
+
+/// Whether a pod routes requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Routes {
+    /// It says nothing.
+    #[default]
+    Unsaid,
+    /// It does.
+    Yes,
+    /// It does for the pools that name this Service.
+    As(String),
+}
+
+impl Routes {
+    fn of(meta: &ObjectMeta) -> Self {
+        if keys::yes(meta, keys::ROUTER) {
+            return Self::Yes;
+        }
+        let name = keys::said(meta, keys::POOL_PICKER);
+        name.map_or(Self::Unsaid, |name| Self::As(name.to_owned()))
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -114,6 +138,7 @@ impl PodFacts {
             state: state(meta, &spec, &status),
             failing: failing(&status),
             deletion_cost: deletion_cost(meta),
+            routes: Routes::of(meta),
             ip: status.pod_ip.filter(|ip| !ip.is_empty()),
             node: spec.node_name.filter(|n| !n.is_empty()),
             devices,

@@ -113,6 +113,7 @@ impl ScalerFacts {
 pub(super) struct AutoscalingFacts {
     pub uid: String,
     pub generation: Option<i64>,
+    pub version: Option<String>,
     pub intent: Intent,
     pub spec: VariantAutoscalingSpec,
     /// Status as last seen.
@@ -124,6 +125,7 @@ impl AutoscalingFacts {
         Ok(Self {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             generation: object.metadata.generation,
+            version: object.metadata.resource_version.clone(),
             intent: Intent::read(&object.metadata),
             spec: field(object, "spec")?,
             // A status that cannot be read is written anew.

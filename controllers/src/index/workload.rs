@@ -279,6 +279,8 @@ fn wanted(spec: &PodSpecText) -> Vec<String> {
 pub(super) struct PoolFacts {
     pub selector: BTreeMap<String, String>,
     pub port: Option<u16>,
+    /// Name of the Service of whoever picks among its pods.
+    pub picker: Option<String>,
 }
 
 impl PoolFacts {
@@ -289,12 +291,14 @@ impl PoolFacts {
             return Ok(Self {
                 selector: old.selector,
                 port: port(old.target_port_number),
+                picker: old.extension_ref.map(|r| r.name),
             });
         }
         let spec: InferencePoolSpec = field(object, "spec")?;
         Ok(Self {
             selector: spec.selector.match_labels,
             port: spec.target_ports.first().and_then(|p| port(p.number)),
+            picker: spec.endpoint_picker_ref.map(|r| r.name),
         })
     }
 

@@ -22,7 +22,6 @@ use crate::index::{Fleet, Index};
 use crate::leader::Term;
 use crate::published::Publisher;
 use crate::settings::Settings;
-use crate::snapshot;
 use crate::telemetry::{Gathered, Gatherer};
 
 pub(super) struct Cycles {
@@ -86,7 +85,7 @@ impl Cycles {
         let now = now.map_or(0.0, |d| d.as_secs_f64());
         let fleet = lock(&self.index).fleet(&self.settings.base);
         self.tell(&fleet);
-        let targets = snapshot::targets(&fleet);
+        let targets = self.memory.targets(&fleet);
         let gathered = self.gatherer.gather(&targets, now).await;
         let mut written = Vec::new();
         while let Ok(one) = self.written.try_recv() {

@@ -26,7 +26,7 @@ use crate::keda;
 use crate::published::Published;
 use crate::serving::authority::{AuthorityError, SelfMade};
 use crate::serving::certificates::{CertificateFiles, HotCertificate};
-use crate::serving::{Transport, serve};
+use crate::serving::{Transport, alive, serve};
 use crate::settings::{CertificatePaths, Settings, TlsSettings};
 use crate::telemetry::clock;
 use crate::telemetry::pushed::Pushed;
@@ -53,10 +53,9 @@ impl Servers {
     /// Listens on every address that the settings name.
     pub async fn start(self, tasks: &mut JoinSet<()>) -> Result<(), RunError> {
         let health = Router::new()
-            .route("/healthz", get(|| async { "ok" }))
-            .route("/livez", get(|| async { "ok" }))
             .route("/readyz", get(ready))
             .with_state(self.watching.clone())
+            .merge(alive(&["/healthz", "/livez"]))
             .merge(exported::router(Arc::clone(&self.exported)))
             .merge(last_cycle::router(self.last.clone()));
         self.listen(self.settings.serve.http, Transport::Plain, health, tasks)

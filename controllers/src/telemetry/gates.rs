@@ -2,10 +2,15 @@
 
 use super::engine::EngineReading;
 use super::reason::{Missing, Reason};
+use super::selection::computed;
 use super::targets::Bounds;
 
 /// Multiple of a bound beyond which a number is not large but wrong.
 const ABSURD: f64 = 1000.0;
+/// The same of a bound that the engine itself keeps to; its setting may be unknown.
+const KEPT: f64 = 10.0;
+/// Multiple of the tokens that a replica can compute in a time, by a law that may be wrong and pages that may lag.
+const COMPUTED: f64 = 5.0;
 /// Multiple of what a replica can do in a time beyond which a counter did not grow, but leapt.
 const LEAP: f64 = 10.0;
 /// Beyond this an f64 no longer tells neighbours apart.
@@ -39,7 +44,11 @@ pub fn plausible(r: &EngineReading, bounds: &Bounds) -> Result<(), Missing> {
         ("first tokens", r.ttft.count),
     ];
     let gauges = [
-        ("running requests", running, ABSURD * bounds.sequences),
+        (
+            "running requests",
+            running,
+            KEPT * bounds.sequences * f64::from(r.engines.max(1)),
+        ),
         (
             "waiting requests",
             r.waiting.unwrap_or(0.0),
@@ -70,9 +79,19 @@ pub fn follows(
     seconds: f64,
     bounds: &Bounds,
 ) -> Result<(), Missing> {
-    let tokens = LEAP * bounds.tokens_per_second * seconds.max(1.0);
+    // Cached prompts cost next to nothing, so the bound on what is computed says nothing of them.
+    let most = bounds
+        .tokens_per_second
+        .max(Bounds::default().tokens_per_second);
+    let tokens = LEAP * most * seconds.max(1.0);
     let requests = LEAP * bounds.sequences * seconds.max(1.0);
+    let computed = COMPUTED * bounds.tokens_per_second * seconds.max(1.0);
     let growths = [
+        (
+            "computed prompt tokens",
+            computed_since(r, before),
+            computed * f64::from(r.engines.max(1)),
+        ),
         (
             "prompt tokens",
             r.prompt_tokens - before.prompt_tokens,
@@ -97,6 +116,15 @@ pub fn follows(
         }
     }
     Ok(())
+}
+
+/// Prompt tokens that were computed, not found in a cache, between the two readings.
+fn computed_since(r: &EngineReading, before: &EngineReading) -> f64 {
+    let uncached = |r: &EngineReading| Some(r.prompt_tokens - r.cached_tokens?);
+    let known = |of: &dyn Fn(&EngineReading) -> Option<f64>| Some(of(r)? - of(before)?);
+    known(&|r| r.computed_tokens)
+        .or_else(|| known(&uncached))
+        .unwrap_or_else(|| computed(r, Some(before), 0.0))
 }
 
 /// Whether the engine began anew between the two readings.

@@ -13,8 +13,9 @@ use super::memory::{GateSettings, Memory};
 use super::prometheus::{PrometheusSettings, PrometheusSource};
 use super::pushed::Pushed;
 use super::reason::{Missing, Reason, Source};
+use super::router::settings::RouterSettings;
 use super::scraper::{Errand, Found, Kind, Page, ScrapeSettings, Scraper};
-use super::targets::{Endpoint, Targets};
+use super::targets::Targets;
 use crate::cycle::drain::Followers;
 
 /// Where telemetry comes from and when it is good enough.
@@ -25,17 +26,19 @@ pub struct TelemetrySettings {
     pub pods: Option<ScrapeSettings>,
     /// Prometheus; absent for none.
     pub prometheus: Option<PrometheusSettings>,
+    /// Routers of requests: endpoint pickers and gateways that count as they do.
+    pub routers: RouterSettings,
     /// When telemetry is good enough.
     pub gates: GateSettings,
 }
-
-/// Port of an endpoint picker's metrics unless told otherwise.
-const ROUTER_PORT: u16 = 9090;
 
 /// The sources, and what is remembered between cycles.
 #[derive(Debug)]
 pub struct Gatherer {
     gates: GateSettings,
+    routers: RouterSettings,
+    /// Whether pods are asked, and not routers alone.
+    pods: bool,
     scraper: Option<Scraper>,
     prometheus: Option<PrometheusSource>,
     prometheus_health: SourceHealth,
@@ -57,13 +60,18 @@ impl Gatherer {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_clock(settings: &TelemetrySettings, clock: Clock) -> Result<Self, SettingsError> {
+        let routers = settings.routers.clone();
+        routers.check()?;
+        // Named routers are asked also where nothing is asked of pods.
+        let named = || (!routers.urls.is_empty()).then(ScrapeSettings::default);
+        let pages = settings.pods.clone().or_else(named);
         Ok(Self {
             gates: settings.gates,
-            scraper: settings
-                .pods
-                .as_ref()
-                .map(|s| Scraper::start(s, clock))
+            scraper: pages
+                .map(|s| Scraper::start(&s, &routers.http, clock))
                 .transpose()?,
+            pods: settings.pods.is_some(),
+            routers,
             prometheus: settings
                 .prometheus
                 .clone()
@@ -91,6 +99,8 @@ impl Gatherer {
     /// Gathers for one cycle at `now`, seconds since the Unix epoch. Pods are scraped in the background from the first
     /// call that names them; Prometheus is asked here and now.
     pub async fn gather(&mut self, targets: &Targets, now: f64) -> Gathered {
+        let routers = self.routers.clone();
+        let targets = &*routers.complete(targets);
         let mut evidence = Evidence::default();
         {
             let mut pushed = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +133,10 @@ impl Gatherer {
         let Some(scraper) = &self.scraper else {
             return SourceHealth::default();
         };
-        let errands = errands(targets, evidence);
+        let mut errands = routers(targets);
+        if self.pods {
+            errands.extend(pods(targets, evidence));
+        }
         let findings = scraper.findings();
         for (uid, errand) in &errands {
             let Some(found) = findings.get(uid) else {
@@ -146,8 +159,20 @@ impl Gatherer {
     }
 }
 
-/// What to read, by UID; pods that cannot be read are noted at once.
-fn errands(targets: &Targets, evidence: &mut Evidence) -> BTreeMap<String, Errand> {
+/// Pages of routers, by UID.
+fn routers(targets: &Targets) -> BTreeMap<String, Errand> {
+    let errands = targets.routers.iter().filter_map(|router| {
+        let errand = Errand {
+            urls: vec![router.metrics_url()?],
+            kind: Kind::Router,
+        };
+        Some((router.uid.clone(), errand))
+    });
+    errands.collect()
+}
+
+/// Pages of pods, by UID; pods that cannot be read are noted at once.
+fn pods(targets: &Targets, evidence: &mut Evidence) -> BTreeMap<String, Errand> {
     let mut errands = BTreeMap::new();
     for pod in &targets.pods {
         let Some(ip) = &pod.ip else {
@@ -167,20 +192,6 @@ fn errands(targets: &Targets, evidence: &mut Evidence) -> BTreeMap<String, Erran
             kind: Kind::Engine(pod.engine),
         };
         errands.insert(pod.uid.clone(), errand);
-    }
-    for router in targets.routers.iter().filter(|r| !r.endpoint.disabled) {
-        let Some(ip) = &router.ip else {
-            continue;
-        };
-        let mut endpoint: Endpoint = router.endpoint.clone();
-        if endpoint.ports.is_empty() {
-            endpoint.ports.push(ROUTER_PORT);
-        }
-        let errand = Errand {
-            urls: endpoint.urls(ip, None),
-            kind: Kind::Router,
-        };
-        errands.insert(router.uid.clone(), errand);
     }
     errands
 }
@@ -203,7 +214,8 @@ fn add_page(targets: &Targets, uid: &str, errand: &Errand, found: &Found, eviden
         (Some((at, Page::Router(reading))), Kind::Router) => {
             let router = evidence.routers.entry(uid.to_owned()).or_default();
             let target = targets.routers.iter().find(|r| r.uid == uid);
-            router.namespace = target.map(|r| r.namespace.clone());
+            let namespace = target.map(|r| r.namespace.clone());
+            router.namespace = namespace.filter(|n| !n.is_empty());
             router.candidates.push(Candidate {
                 source: Source::Pod,
                 at: *at,

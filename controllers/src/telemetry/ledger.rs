@@ -200,6 +200,11 @@ impl<const N: usize> Default for Emitted<N> {
 }
 
 impl<const N: usize> Emitted<N> {
+    /// Forgets what a side has counted that is not emitted yet.
+    pub fn forget(&mut self, side: usize) {
+        self.pending[side] = Tally::default();
+    }
+
     /// Takes what each side has counted; `chosen` is the side to believe and the time that its counts speak of. Where that
     /// is no later than what was emitted, or no side is chosen, all of it waits.
     pub fn take(&mut self, grown: &[Tally; N], chosen: Option<(usize, f64)>) {

@@ -75,6 +75,8 @@ pub enum Reason {
     NoClassLabel,
     /// Too large a part of the model's pods is missing for the sum to mean anything.
     PartialFleet,
+    /// A router claims far more requests than the engines got, or could have got.
+    Contradicted,
 }
 
 impl Reason {
@@ -103,6 +105,7 @@ impl Reason {
             Self::NoArrivals => "no-arrivals",
             Self::NoClassLabel => "no-class-label",
             Self::PartialFleet => "partial-fleet",
+            Self::Contradicted => "contradicted",
         }
     }
 
@@ -165,6 +168,9 @@ impl Reason {
             Self::PartialFleet => {
                 "Repair the pods named in the detail; until then the model is held."
             }
+            Self::Contradicted => {
+                "Compare the router's request counter with the engines' by hand: one of them is counted twice, rewritten, or of another model."
+            }
         }
     }
 }
@@ -220,6 +226,8 @@ pub enum Note {
     Restarted,
     /// Part of the page could not be read.
     Malformed,
+    /// A router claims far more requests than the engines got, which count instead.
+    Contradicted,
 }
 
 impl Note {
@@ -235,6 +243,7 @@ impl Note {
             Self::PartialFleet => "partial-fleet",
             Self::Restarted => "restarted",
             Self::Malformed => "malformed",
+            Self::Contradicted => "contradicted",
         }
     }
 }

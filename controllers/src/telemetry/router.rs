@@ -10,6 +10,7 @@
 //! held to sent on or refused, and is counted once.
 
 mod names;
+pub mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

@@ -121,11 +121,16 @@ impl Drop for Scraper {
 const ACCEPT: &str = "text/plain;version=0.0.4, text/plain;q=0.9, */*;q=0.1";
 
 impl Scraper {
-    /// Starts the task; it has nothing to do yet. Must be called inside a tokio runtime.
+    /// Starts the task; it has nothing to do yet. Routers are reached by settings of their own: what model servers are told is
+    /// not their business. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// [`SettingsError`] where the settings cannot be followed.
-    pub fn start(settings: &ScrapeSettings, clock: Clock) -> Result<Self, SettingsError> {
+    pub fn start(
+        settings: &ScrapeSettings,
+        routers: &HttpSettings,
+        clock: Clock,
+    ) -> Result<Self, SettingsError> {
         within("interval_seconds", settings.interval_seconds, 3600.0)?;
         within("concurrency", f64::from(settings.concurrency), 10_000.0)?;
         let limits = Limits {
@@ -135,10 +140,12 @@ impl Scraper {
             keep_alive: false,
         };
         let http = Arc::new(Http::new(settings.http.clone(), limits)?);
+        let router_http = Arc::new(Http::new(routers.clone(), limits)?);
         let (errands, wanted) = watch::channel(Errands::default());
         let findings = Findings::default();
         let round = Round {
             http,
+            router_http,
             wanted,
             findings: Arc::clone(&findings),
             interval: Duration::from_secs_f64(settings.interval_seconds),
@@ -176,6 +183,7 @@ impl Scraper {
 
 struct Round {
     http: Arc<Http>,
+    router_http: Arc<Http>,
     wanted: watch::Receiver<Errands>,
     findings: Findings,
     interval: Duration,
@@ -236,11 +244,11 @@ impl Round {
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return;
         };
-        let (http, findings, clock) = (
-            Arc::clone(&self.http),
-            Arc::clone(&self.findings),
-            self.clock,
-        );
+        let http = match errand.kind {
+            Kind::Engine(_) => Arc::clone(&self.http),
+            Kind::Router => Arc::clone(&self.router_http),
+        };
+        let (findings, clock) = (Arc::clone(&self.findings), self.clock);
         tokio::spawn(async move {
             let began = Instant::now();
             let read = read(&http, &errand).await;

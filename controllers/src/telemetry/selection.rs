@@ -246,7 +246,7 @@ fn with_others(missing: &Missing, failures: &[(Source, Missing)]) -> String {
 /// Prompt tokens computed so far: as counted, where the engine counts them; else all but the cached ones; else, where only
 /// look-ups in the prefix cache are counted, with the share that missed since the last reading. (Look-ups are repeated
 /// while a request waits, so their number means nothing, but their ratio does.)
-fn computed(r: &EngineReading, before: Option<&EngineReading>, so_far: f64) -> f64 {
+pub(super) fn computed(r: &EngineReading, before: Option<&EngineReading>, so_far: f64) -> f64 {
     if let Some(computed) = r.computed_tokens {
         return computed;
     }

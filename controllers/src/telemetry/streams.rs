@@ -1,9 +1,10 @@
 //! Offered traffic per (model, class), from whoever knows it best.
 //!
 //! An endpoint picker sees what is offered, and its class. The engines see only what reached them, and no class: their
-//! count stands in for the model's default class where no picker is heard, and says so. Prefill pods are left out, because
+//! count stands in for the model's default class where no picker is heard, or what one claims cannot be ([`doubt`]), and says so. Prefill pods are left out, because
 //! each of their requests comes to a decode pod too.
 
+mod doubt;
 mod engines;
 mod routed;
 
@@ -18,6 +19,7 @@ use super::reason::{Missing, Note, Reason, Source};
 use super::selection::Accepted;
 use super::tally::Tally;
 use super::targets::{ClassTarget, ModelTarget, Targets};
+use doubt::{Belief, Doubt};
 use engines::Engines;
 use routed::{Routed, model_of};
 
@@ -55,6 +57,10 @@ struct ModelEngines {
     whole: Option<Tally>,
     /// Requests as the engines saw them, for shapes that pickers do not report.
     seen: Tally,
+    /// Whether pickers are believed, by source.
+    doubts: [Doubt; 3],
+    /// When it was looked at last, and of what time the engines spoke then.
+    looked: (Option<f64>, Option<f64>),
 }
 
 /// What is remembered of all streams between cycles.
@@ -90,11 +96,13 @@ impl Streams {
             let engines = Engines::of(targets, evidence, pods, model);
             let memory = self.models.entry(model.name.clone()).or_default();
             let growth = memory.observe(&engines, now);
+            let beliefs = memory.beliefs(&routed, &engines, &growth, limits, now);
             for class in &model.classes {
                 let cycle = Cycle {
                     model,
                     class,
                     pickers: SOURCES.map(|source| routed.of_class(&class.name, source)),
+                    beliefs,
                     engines: &engines,
                     growth: &growth,
                     seen: &memory.seen,
@@ -139,6 +147,35 @@ impl ModelEngines {
         self.seen.add(&growth.tally);
         growth
     }
+
+    /// Whether what pickers claim can be, by source.
+    fn beliefs(
+        &mut self,
+        routed: &Routed,
+        engines: &Engines,
+        growth: &Growth,
+        limits: Limits,
+        now: f64,
+    ) -> [Belief; 3] {
+        let (looked, spoke) = std::mem::replace(&mut self.looked, (Some(now), growth.at));
+        let elapsed = looked.map_or(0.0, |looked| now - looked);
+        // Engines that say nothing new say nothing against anybody.
+        let known = growth.at > spoke && !partial(engines, growth, limits);
+        let most = || engines.most(&self.seen) * elapsed;
+        let got = if known { growth.tally.arrivals } else { most() };
+        let got = (!engines.expected.is_empty()).then_some(got);
+        let patience = limits.stale_after / 3.0;
+        let mut doubts = self.doubts.iter_mut();
+        SOURCES.map(|source| match doubts.next() {
+            Some(doubt) => doubt.look(&routed.sent(source), got, patience, now),
+            None => Belief::Believed,
+        })
+    }
+}
+
+/// Whether too many pods are missing for the engines' sum to mean anything.
+fn partial(engines: &Engines, growth: &Growth, limits: Limits) -> bool {
+    growth.absent.len() as f64 > limits.absent_share * engines.expected.len() as f64
 }
 
 /// All that one stream's telemetry is made of.
@@ -147,6 +184,7 @@ struct Cycle<'a> {
     class: &'a ClassTarget,
     /// By source, in the order of preference.
     pickers: [Contribution; 3],
+    beliefs: [Belief; 3],
     engines: &'a Engines,
     growth: &'a Growth,
     seen: &'a Tally,
@@ -181,8 +219,15 @@ impl Cycle<'_> {
     }
 
     fn too_partial(&self) -> bool {
-        self.growth.absent.len() as f64
-            > self.limits.absent_share * self.engines.expected.len() as f64
+        partial(self.engines, self.growth, self.limits)
+    }
+
+    /// Whether this belief is had of a picker that has something to say.
+    fn any(&self, belief: Belief) -> bool {
+        let heard = |(picker, b): (&Contribution, &Belief)| {
+            *b == belief && picker.named && self.is_fresh(picker.heard)
+        };
+        self.pickers.iter().zip(&self.beliefs).any(heard)
     }
 }
 
@@ -202,6 +247,11 @@ impl Stream {
         };
         self.emitted
             .take(&cycle.judged(&growths), side.map(|i| (i, when(i))));
+        for (side, belief) in cycle.beliefs.iter().enumerate() {
+            if *belief == Belief::Contradicted {
+                self.emitted.forget(side);
+            }
+        }
         let absent: Vec<String> = cycle
             .growth
             .absent
@@ -218,11 +268,7 @@ impl Stream {
                 value: self.sample(cycle, cycle.contribution(side)),
                 source,
                 age: (cycle.now - self.emitted.at.unwrap_or(cycle.now)).max(0.0),
-                notes: match (by, absent.is_empty()) {
-                    (CountedBy::Router, _) => Vec::new(),
-                    (CountedBy::Engines, true) => vec![Note::LowerBound],
-                    (CountedBy::Engines, false) => vec![Note::LowerBound, Note::PartialFleet],
-                },
+                notes: cycle.notes(by),
             }),
             _ => Outcome::Missing(cycle.why_missing()),
         };
@@ -238,13 +284,21 @@ impl Stream {
     /// The side to believe. A picker that lives and has not seen this stream is believed only where it was the one to count
     /// before: else requests may well go past it.
     fn choose(&self, cycle: &Cycle<'_>) -> Option<usize> {
+        if cycle.any(Belief::Doubted) {
+            return None;
+        }
         let picker = cycle
             .pickers
             .iter()
             .zip(SOURCES)
             .position(|(picker, source)| {
                 let counted = self.counted == Some((CountedBy::Router, source));
-                cycle.is_fresh(picker.heard) && (picker.named || counted)
+                let believed = cycle
+                    .beliefs
+                    .iter()
+                    .zip(SOURCES)
+                    .any(|(b, s)| s == source && *b == Belief::Believed);
+                believed && cycle.is_fresh(picker.heard) && (picker.named || counted)
             });
         let heard = cycle.engines.contribution.heard;
         let engines = cycle.is_default() && cycle.is_fresh(heard) && !cycle.too_partial();
@@ -280,7 +334,26 @@ impl Stream {
 }
 
 impl Cycle<'_> {
+    /// What is odd about a sample that this one counted.
+    fn notes(&self, by: CountedBy) -> Vec<Note> {
+        let engines = by == CountedBy::Engines;
+        let notes = [
+            (Note::LowerBound, engines),
+            (
+                Note::PartialFleet,
+                engines && !self.growth.absent.is_empty(),
+            ),
+            (Note::Contradicted, self.any(Belief::Contradicted)),
+        ];
+        let notes = notes.into_iter().filter(|(_, holds)| *holds);
+        notes.map(|(note, _)| note).collect()
+    }
+
     fn why_missing(&self) -> Missing {
+        if self.any(Belief::Doubted) || self.any(Belief::Contradicted) {
+            let detail = "the endpoint picker claims far more requests than the engines got";
+            return Missing::new(Reason::Contradicted, detail);
+        }
         let heard = self.pickers.iter().map(|p| p.heard);
         let engines = Some(self.engines.contribution.heard).filter(|_| self.is_default());
         let newest = heard.chain(engines).flatten().fold(f64::NAN, f64::max);

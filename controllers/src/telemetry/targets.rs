@@ -7,6 +7,7 @@ mod endpoint;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use wva_models::iteration::ReplicaModel;
 
 use super::engine::Dialect;
 
@@ -79,13 +80,41 @@ pub struct VariantTarget {
     pub bounds: Option<Bounds>,
 }
 
-/// What one replica can do at most: values a thousand times beyond are absurd, and growth ten times beyond.
+/// What one replica can do at most; what is far beyond is not large but wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Bounds {
     /// Sequences that run at once.
     pub sequences: f64,
     /// Tokens per second, prompts and answers together.
     pub tokens_per_second: f64,
+}
+
+impl Bounds {
+    /// By what the models believe of it, at its best: batches full, no overhead, no attention.
+    #[must_use]
+    pub fn of(replica: &ReplicaModel) -> Self {
+        let rate = |tokens: f64| tokens / replica.law.compute(tokens);
+        let limits = &replica.limits;
+        let best = rate(limits.token_budget).max(rate(limits.max_sequences));
+        let known = |value: f64, default: f64| match value {
+            v if v.is_finite() && v > 0.0 => v,
+            _ => default,
+        };
+        let default = Self::default();
+        Self {
+            sequences: known(limits.max_sequences, default.sequences),
+            tokens_per_second: known(best, default.tokens_per_second),
+        }
+    }
+
+    /// The larger of either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            sequences: self.sequences.max(other.sequences),
+            tokens_per_second: self.tokens_per_second.max(other.tokens_per_second),
+        }
+    }
 }
 
 impl Default for Bounds {
@@ -142,7 +171,28 @@ pub struct RouterTarget {
     pub ip: Option<String>,
     /// Where its metrics are; port 9090 unless told otherwise.
     pub endpoint: Endpoint,
+    /// The whole URL, for one that is no pod.
+    pub url: Option<String>,
 }
+
+impl RouterTarget {
+    /// Where its metrics are; `None` while it has no address, or where it must not be asked.
+    #[must_use]
+    pub fn metrics_url(&self) -> Option<String> {
+        if self.url.is_some() {
+            return self.url.clone();
+        }
+        let ip = self.ip.as_ref().filter(|_| !self.endpoint.disabled)?;
+        let mut endpoint = self.endpoint.clone();
+        if endpoint.ports.is_empty() {
+            endpoint.ports.push(ROUTER_PORT);
+        }
+        endpoint.urls(ip, None).into_iter().next()
+    }
+}
+
+/// Port of an endpoint picker's metrics unless told otherwise.
+const ROUTER_PORT: u16 = 9090;
 
 impl Targets {
     /// The variant called `name`.

@@ -5,6 +5,7 @@ mod drain;
 mod fixtures;
 mod hostile;
 mod order;
+mod routers;
 mod samples;
 mod shared;
 mod world;

@@ -169,7 +169,9 @@ impl World {
                 self.deploy(&target.name, &accelerator, *to);
                 self.written.push(done(variant, Some(*to)));
             }
-            Effect::Status { variant, status } => {
+            Effect::Status {
+                variant, status, ..
+            } => {
                 self.set_status(variant, status);
                 self.written.push(done(variant, None));
             }

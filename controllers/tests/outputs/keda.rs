@@ -258,3 +258,39 @@ async fn over_tls() {
             .result
     );
 }
+
+/// One look of KEDA at the scaler: whether there shall be replicas is its own business, how many is that of the HPA it makes.
+async fn followed(client: &mut Client, replicas: u32) -> u32 {
+    let active = client.is_active(object(&[])).await.unwrap().into_inner();
+    match (active.result, replicas) {
+        (false, _) => 0,
+        (true, 0) => 1,
+        (true, replicas) => {
+            let question = metrics("s0-wva_desired_replicas", &[]);
+            let answer = client.get_metrics(question).await.unwrap().into_inner();
+            let value = answer.metric_values[0].metric_value_float;
+            // The HPA's own tolerance.
+            if (value / f64::from(replicas) - 1.0).abs() <= 0.1 {
+                replicas
+            } else {
+                value.ceil() as u32
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn from_none_to_some_to_many_and_back_to_none() {
+    let (mut client, publisher, _stop) = scaler().await;
+    let (mut replicas, mut at) = (0, 0.0);
+    for desired in [0, 1, 3, 8, 2, 0] {
+        for _ in 0..3 {
+            at += 1.0;
+            let mut decision = decided("team", "llama", replicas, desired);
+            decision.hpa_tolerance = Some(0.1);
+            publisher.publish(report(at, [decision]));
+            replicas = followed(&mut client, replicas).await;
+        }
+        assert_eq!(replicas, desired);
+    }
+}

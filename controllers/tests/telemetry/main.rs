@@ -1,6 +1,7 @@
 //! Telemetry against recorded-like pages, lying servers and a Prometheus API.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod doubt;
 mod engines;
 mod fleet;
 mod judging;

@@ -9,6 +9,7 @@ use wva_controllers::telemetry::clock;
 use wva_controllers::telemetry::gathered::{CountedBy, Gathered};
 use wva_controllers::telemetry::http::{Http, HttpSettings, Limits, SettingsError};
 use wva_controllers::telemetry::reason::{Missing, Reason, Source};
+use wva_controllers::telemetry::router::settings::{RouterSettings, RouterUrl};
 use wva_controllers::telemetry::scraper::ScrapeSettings;
 use wva_controllers::telemetry::targets::{Endpoint, Targets};
 
@@ -309,13 +310,13 @@ fn scraping() -> Gatherer {
     Gatherer::new(&settings).unwrap()
 }
 
-/// Gathers until `done` or for ten seconds.
+/// Gathers until `done` or for twenty seconds.
 async fn until(
     gatherer: &mut Gatherer,
     targets: &Targets,
     done: impl Fn(&Gathered) -> bool,
 ) -> Gathered {
-    for _ in 0..200 {
+    for _ in 0..400 {
         let gathered = gatherer.gather(targets, clock::system()).await;
         if done(&gathered) {
             return gathered;
@@ -382,6 +383,36 @@ async fn pods_and_pickers_are_scraped_and_each_failure_is_named() {
             && health.series > 100
             && health.last_success.is_some()
             && health.last_error.is_some()
+    );
+}
+
+/// Where Prometheus is asked about pods, and about the gateway nobody.
+#[tokio::test]
+async fn routers_that_the_settings_name_are_asked_also_where_pods_are_not() {
+    let page = "llm_d_epp_request_total{model_name=\"llama\"} 70\n";
+    let (gateway, _) = plain(Answer::page(PLAIN, page)).await;
+    let named = |url: String| TelemetrySettings {
+        routers: RouterSettings {
+            urls: vec![RouterUrl {
+                url,
+                namespace: Some("ml".into()),
+            }],
+            ..RouterSettings::default()
+        },
+        ..TelemetrySettings::default()
+    };
+    assert!(Gatherer::new(&named("gateway:9090/metrics".into())).is_err());
+    let mut gatherer = Gatherer::new(&named(format!("http://{gateway}/metrics"))).unwrap();
+    let mut t = targets(&["a"]);
+    t.pods[0].endpoint.ports.push(gateway.port());
+    let g = until(&mut gatherer, &t, |g| {
+        g.streams[0].outcome.sample().is_some()
+    })
+    .await;
+    assert_eq!(g.streams[0].counted_by, Some(CountedBy::Router));
+    assert_eq!(
+        g.pods[0].outcome.missing().unwrap().reason,
+        Reason::NoSource
     );
 }
 

@@ -14,7 +14,6 @@ use wva_controllers::index::fleet::{Base, Fleet, StockSource};
 use wva_controllers::published::Publisher;
 use wva_controllers::run::last_cycle::LastCycle;
 use wva_controllers::run::records::{RecordError, RecordSettings, Records};
-use wva_controllers::snapshot;
 use wva_controllers::telemetry::http::SettingsError;
 use wva_controllers::telemetry::memory::GateSettings;
 use wva_controllers::telemetry::pushed::Push;
@@ -118,7 +117,7 @@ impl Control {
         if let Ok(mut pushed) = self.gatherer.pushed().lock() {
             pushed.take(push, now);
         }
-        let targets = snapshot::targets(&fleet);
+        let targets = self.memory.targets(&fleet);
         self.gathered = self.gatherer.gather(&targets, now).await;
         let began = Instant::now();
         let question = (

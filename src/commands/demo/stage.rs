@@ -12,7 +12,7 @@ use wva_controllers::exported;
 use wva_controllers::index::Key;
 use wva_controllers::run::last_cycle;
 use wva_controllers::run::records::RecordSettings;
-use wva_controllers::serving::{Transport, serve};
+use wva_controllers::serving::{Transport, alive, serve};
 use wva_models::service_class::Slo;
 
 use super::Demo;
@@ -81,7 +81,8 @@ impl Stage {
         let control = Control::new(&script.catalogue, demo.cycle, &record)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let router = exported::router(Arc::clone(&control.exported))
-            .merge(last_cycle::router(control.last.subscribe()));
+            .merge(last_cycle::router(control.last.subscribe()))
+            .merge(alive(&["/healthz", "/livez", "/readyz"]));
         // The sender is never used: when it is gone, so is the demo.
         let shutdown = async { drop(stopped.await) };
         tokio::spawn(serve(listener, Transport::Plain, router, shutdown));
@@ -128,9 +129,9 @@ impl Stage {
                     self.control.scaled(variant, to);
                     self.tally.scalings += 1;
                 }
-                Effect::Status { variant, status } => {
-                    self.cluster.set_status(&variant.name, *status)
-                }
+                Effect::Status {
+                    variant, status, ..
+                } => self.cluster.set_status(&variant.name, *status),
                 Effect::Cost { .. } | Effect::Event { .. } | Effect::Keep { .. } => {}
             }
         }

@@ -11,6 +11,9 @@ use super::super::tally::Tally;
 use super::super::targets::{ModelTarget, Part, PodTarget, Targets};
 use super::Contribution;
 
+/// A short prompt, tokens: what is taken where none was seen.
+const SHORT: f64 = 50.0;
+
 /// What the engines of one model show.
 pub(super) struct Engines {
     pub contribution: Contribution,
@@ -19,6 +22,8 @@ pub(super) struct Engines {
     names: BTreeMap<String, String>,
     pub source: Source,
     pub shape: Option<Tally>,
+    /// Tokens per second that those expected can do at most.
+    tokens_per_s: f64,
 }
 
 impl Engines {
@@ -34,6 +39,7 @@ impl Engines {
             names: BTreeMap::new(),
             source: Source::Pod,
             shape: None,
+            tokens_per_s: 0.0,
         };
         let serving: Vec<&str> = targets
             .variants
@@ -48,6 +54,8 @@ impl Engines {
                 .insert(pod.uid.clone(), format!("{}/{}", pod.namespace, pod.name));
             if pod.serving {
                 out.expected.push(pod.uid.clone());
+                let bounds = targets.variant(&pod.variant).and_then(|v| v.bounds);
+                out.tokens_per_s += bounds.unwrap_or_default().tokens_per_second;
             }
             if let Some(accepted) = pods.get(&pod.uid) {
                 out.source = accepted.source;
@@ -60,6 +68,13 @@ impl Engines {
             out.shape.get_or_insert_default().add(shape);
         }
         out
+    }
+
+    /// Requests per second that they could have got at most, by the prompts seen so far.
+    pub fn most(&self, seen: &Tally) -> f64 {
+        let mean = seen.input.sum / seen.input.count;
+        let mean = if mean.is_finite() { mean } else { SHORT };
+        self.tokens_per_s / mean.max(SHORT)
     }
 
     pub fn name(&self, uid: &String) -> String {

@@ -66,6 +66,27 @@ impl Routed {
         Self(heard.chain(pushed).filter(fresh).collect())
     }
 
+    /// What the pickers of a source have sent on, all classes together.
+    pub fn sent(&self, source: Source) -> Vec<Showing> {
+        let pickers = self.0.iter().filter(|p| p.source == source);
+        let showing = pickers.map(|p| {
+            let flows = p.classes.values().map(|(flow, _)| flow);
+            let sent = flows.map(|f| (f.tally.arrivals - f.tally.refused - f.held).max(0.0));
+            Showing {
+                origin: p.origin.clone(),
+                at: p.at,
+                tally: Tally {
+                    arrivals: sent.sum(),
+                    ..Tally::default()
+                },
+                started_at: p.started_at,
+                born: None,
+                leaps: 0,
+            }
+        });
+        showing.collect()
+    }
+
     pub fn of_class(&self, class: &str, source: Source) -> Contribution {
         let mut out = Contribution::default();
         for p in self.0.iter().filter(|p| p.source == source) {
