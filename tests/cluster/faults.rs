@@ -9,4 +9,5 @@ mod crowd;
 mod leaders;
 mod lies;
 mod objects;
+mod succession;
 mod telemetry;

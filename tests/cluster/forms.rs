@@ -8,38 +8,15 @@ use serde_json::{Value, json};
 use wva_controllers::index::Kind;
 use wva_testbed::eventually;
 
+use crate::groups::leader_worker_sets;
 use crate::load::MODEL;
 use crate::plot::{Plot, condition, shared};
 use crate::site::{CHEAP, Variant, decisions};
 
-const V001: &str = include_str!("../../controllers/tests/samples/v0.0.1.yaml");
-const V04: &str = include_str!("../../controllers/tests/samples/v0.4.yaml");
-const V05: &str = include_str!("../../controllers/tests/samples/v0.5.yaml");
+pub const V001: &str = include_str!("../../controllers/tests/samples/v0.0.1.yaml");
+pub const V04: &str = include_str!("../../controllers/tests/samples/v0.4.yaml");
+pub const V05: &str = include_str!("../../controllers/tests/samples/v0.5.yaml");
 const CONFIGMAPS: &str = include_str!("../../controllers/tests/samples/configmaps.yaml");
-
-/// The definition of a kind that a form scales, cut down to what scaling needs.
-fn leader_worker_sets() -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "leaderworkersets.leaderworkerset.x-k8s.io"},
-        "spec": {
-            "group": "leaderworkerset.x-k8s.io",
-            "scope": "Namespaced",
-            "names": {"kind": "LeaderWorkerSet", "plural": "leaderworkersets", "singular": "leaderworkerset"},
-            "versions": [{
-                "name": "v1",
-                "served": true,
-                "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-                "subresources": {"status": {}, "scale": {
-                    "specReplicasPath": ".spec.replicas",
-                    "statusReplicasPath": ".status.replicas",
-                }},
-            }],
-        },
-    })
-}
 
 /// Installs the definitions as users do.
 async fn install(plot: &Plot<'_>) {

@@ -9,14 +9,15 @@
 //! controller's windows are short.
 
 mod asked;
-mod bed;
+pub mod bed;
+mod samples;
 mod timeline;
+mod trace;
 mod zero;
 
 use serde_json::json;
 
 use bed::Bed;
-use timeline::Row;
 
 use crate::site::{CHEAP, LARGE};
 
@@ -30,11 +31,7 @@ async fn replicas_follow_the_load_on_the_cheaper_accelerator() {
     let Some(bed) = Bed::start().await else {
         return;
     };
-    bed.deploy(CHEAP, 1).await;
-    bed.deploy(LARGE, 0).await;
-    bed.replicas(CHEAP, "a replica", |n| n == 1).await;
-    bed.autoscale(CHEAP, 1).await;
-    bed.autoscale(LARGE, 0).await;
+    bed.both().await;
     bed.controller(&pods()).await;
     let profile = [
         (0.0, 0.7),
@@ -49,15 +46,12 @@ async fn replicas_follow_the_load_on_the_cheaper_accelerator() {
     timeline.print("one model on two accelerators");
     println!("{outcome:?}\n{}", bed.decisions());
     let rows = timeline.rows();
-    let most = rows.iter().map(|r| r.cheap.1).max().unwrap();
+    let most = rows.iter().map(|r| r.replicas[0].1).max().unwrap();
     let last = rows.last().unwrap();
     assert!(most >= 3, "at most {most} ready");
-    assert!(last.cheap.0 < most, "{last:?}");
-    let hours = |of: fn(&Row) -> i32| rows.iter().map(of).sum::<i32>();
-    assert!(
-        hours(|r| r.cheap.1) > 3 * hours(|r| r.large.1),
-        "the cheaper one is preferred"
-    );
+    assert!(last.replicas[0].0 < most, "{last:?}");
+    let served = timeline.served();
+    assert!(served[0] > 3 * served[1], "the cheaper one is preferred");
     assert_eq!(outcome.lost, 0, "{outcome:?}");
     assert!(
         outcome.requests > 130 && (outcome.judged < 50 || outcome.attainment >= 0.85),
@@ -75,18 +69,14 @@ async fn what_cannot_be_had_is_had_elsewhere_until_it_can() {
         .set_devices(CHEAP.name, gpus, few)
         .await
         .unwrap();
-    bed.deploy(CHEAP, 1).await;
-    bed.deploy(LARGE, 0).await;
-    bed.replicas(CHEAP, "a replica", |n| n == 1).await;
-    bed.autoscale(CHEAP, 1).await;
-    bed.autoscale(LARGE, 0).await;
+    bed.both().await;
     bed.controller(&pods()).await;
     let profile = [(0.0, 0.7), (4.0, 0.7), (12.0, 8.0), (150.0, 8.0)];
     let timeline = bed.timeline(&profile);
     let load = bed.load(&profile);
     bed.replicas(LARGE, "a replica", |n| n >= 1).await;
-    let row = *timeline.rows().last().unwrap();
-    assert!(row.cheap.1 <= 2, "{row:?}");
+    let row = timeline.rows().pop().unwrap();
+    assert!(row.replicas[0].1 <= 2, "{row:?}");
     println!("spilled over at {row:?}");
     bed.kubelet.set_devices(CHEAP.name, gpus, 8).await.unwrap();
     bed.replicas(LARGE, "no replica", |n| n == 0).await;

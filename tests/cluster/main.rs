@@ -6,6 +6,7 @@ mod commands;
 mod external_metrics;
 mod faults;
 mod forms;
+mod groups;
 mod installation;
 mod load;
 mod loops;

@@ -14,7 +14,7 @@ use wva_testbed::kubelet::STARTUP_ANNOTATION;
 use wva_testbed::process::Process;
 use wva_testbed::{Access, ControlPlane, Sandbox, eventually};
 
-use crate::load::{ITL, Load, MODEL, TTFT};
+use crate::load::{Load, MODEL, PROMISE, Promise};
 
 /// From the start of a server to its first request, seconds.
 pub const START_UP: u32 = 2;
@@ -49,7 +49,13 @@ pub struct Site {
 
 /// What is promised, as the controller's file says it.
 pub fn promises() -> Value {
-    json!([{"name": "chat", "ttft_ms": {"p99": TTFT * 1e3}, "itl_ms": {"p99": ITL * 1e3}}])
+    promised(PROMISE)
+}
+
+/// The same of another promise.
+pub fn promised(promise: Promise) -> Value {
+    let bound = |seconds: f64| json!({"p99": seconds * 1e3});
+    json!([{"name": "chat", "ttft_ms": bound(promise.ttft), "itl_ms": bound(promise.itl)}])
 }
 
 impl Site {
@@ -129,8 +135,18 @@ impl Site {
     }
 
     pub fn load_of(&self, namespace: &str, model: &'static str, profile: &[(f64, f64)]) -> Load {
+        self.load_at((namespace, "served=true"), model, profile)
+    }
+
+    /// The same at the pods of a namespace that have these labels.
+    pub fn load_at(
+        &self,
+        (namespace, labels): (&str, &'static str),
+        model: &'static str,
+        profile: &[(f64, f64)],
+    ) -> Load {
         let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        Load::start(pods, model, profile)
+        Load::start((pods, labels), model, profile)
     }
 
     /// Waits until a Deployment asks for a number of replicas that this likes, all of them ready.

@@ -16,7 +16,7 @@ use crate::plot::{BUSY, Plot, shared};
 use crate::site::CHEAP;
 
 /// From the last renewal to the next holder.
-const TAKEOVER: SignedDuration = SignedDuration::from_secs(15);
+pub const TAKEOVER: SignedDuration = SignedDuration::from_secs(15);
 
 /// An account of its own, so that the API server's record tells who wrote; with all rights.
 async fn candidate(plot: &Plot<'_>, name: &str) -> Access {
@@ -32,7 +32,7 @@ async fn candidate(plot: &Plot<'_>, name: &str) -> Access {
     access.unwrap()
 }
 
-async fn campaign(plot: &Plot<'_>, name: &str) -> Process {
+pub async fn campaign(plot: &Plot<'_>, name: &str) -> Process {
     let access = candidate(plot, name).await;
     let config = plot.config(&json!({"pods": {"interval_seconds": 1, "timeout_seconds": 2}}));
     let log = format!("wva-{}-{name}", plot.namespace);
@@ -45,7 +45,7 @@ fn leases(plot: &Plot<'_>) -> Api<Lease> {
 }
 
 /// The Lease, once somebody of this name holds it.
-async fn held(plot: &Plot<'_>, name: &str) -> LeaseSpec {
+pub async fn held(plot: &Plot<'_>, name: &str) -> LeaseSpec {
     let leases = leases(plot);
     let what = format!("{name} to lead");
     let found = eventually(&what, async || {
@@ -59,7 +59,7 @@ async fn held(plot: &Plot<'_>, name: &str) -> LeaseSpec {
     found.await.unwrap()
 }
 
-async fn renewed(plot: &Plot<'_>) -> Timestamp {
+pub async fn renewed(plot: &Plot<'_>) -> Timestamp {
     let lease = leases(plot).get("wva-controller").await.unwrap();
     lease.spec.unwrap().renew_time.unwrap().0
 }
@@ -82,7 +82,7 @@ async fn writes(plot: &Plot<'_>, name: &str) {
     .unwrap();
 }
 
-fn is_write(request: &Request) -> bool {
+pub fn is_write(request: &Request) -> bool {
     let writing = ["create", "update", "patch", "delete"].contains(&request.verb.as_str());
     writing && request.code < 300
 }

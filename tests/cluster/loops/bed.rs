@@ -10,8 +10,8 @@ use wva_testbed::process::Process;
 use wva_testbed::{ControlPlane, Kubelet, Options, eventually, or_skip};
 
 use crate::installation::API;
-use crate::load::MODEL;
-use crate::site::{CHEAP, LARGE, START_UP, Site, Variant, decisions, promises};
+use crate::load::{MODEL, PROMISE, Promise};
+use crate::site::{CHEAP, LARGE, START_UP, Site, Variant, decisions, promised};
 
 /// Where the controller serves, on the cluster's address.
 const EXTERNAL_METRICS: u16 = 7443;
@@ -35,7 +35,13 @@ impl Deref for Bed {
 }
 
 impl Bed {
+    /// With eight devices of each accelerator.
     pub async fn start() -> Option<Self> {
+        Self::on(&[CHEAP, LARGE], 8).await
+    }
+
+    /// With a node of so many devices for each of the variants.
+    pub async fn on(variants: &[Variant], devices: u32) -> Option<Self> {
         let gates = "--feature-gates=HPAScaleToZero=true,HPAConfigurableTolerance=true".to_owned();
         let options = Options {
             apiserver_arguments: vec![gates.clone()],
@@ -43,7 +49,8 @@ impl Bed {
             ..Options::default()
         };
         let cluster = or_skip(ControlPlane::start(options).await)?;
-        let nodes = [CHEAP, LARGE].map(|v| NodeSpec::with_gpus(v.name, v.product, 8));
+        let node = |v: &Variant| NodeSpec::with_gpus(v.name, v.product, devices);
+        let nodes: Vec<NodeSpec> = variants.iter().map(node).collect();
         let kubelet = Kubelet::start(&cluster, &nodes, EmulatedServers::new(1.0))
             .await
             .unwrap();
@@ -62,15 +69,29 @@ impl Bed {
         "wva-system-1"
     }
 
+    /// The model on both accelerators, one replica on the cheap one, and HPAs that the user has opted in.
+    pub async fn both(&self) {
+        self.deploy(CHEAP, 1).await;
+        self.deploy(LARGE, 0).await;
+        self.replicas(CHEAP, "a replica", |n| n == 1).await;
+        self.autoscale(CHEAP, 1).await;
+        self.autoscale(LARGE, 0).await;
+    }
+
     /// Starts `wva controller`, with telemetry from `telemetry`, and registers its external metrics.
     pub async fn controller(&self, telemetry: &Value) {
+        self.promising(PROMISE, telemetry).await;
+    }
+
+    /// The same with a promise of one's own.
+    pub async fn promising(&self, promise: Promise, telemetry: &Value) {
         let host = self.cluster.host();
         let sandbox = self.cluster.sandbox();
         let pair = self.cluster.certificate_for(&API).unwrap();
         let chain = sandbox.write("wva/tls.crt", &pair.certificate).unwrap();
         let key = sandbox.write("wva/tls.key", &pair.key).unwrap();
         let config = json!({
-            "classes": promises(),
+            "classes": promised(promise),
             "defaults": {"class": "chat"},
             "policy": {
                 "cycle_seconds": 1,
@@ -119,38 +140,42 @@ impl Bed {
 
     /// The user's own HPA, which annotations opt in; no custom resource is needed.
     pub async fn autoscale(&self, variant: Variant, least: u32) {
-        let selector = json!({"matchLabels": {
-            "variant_name": variant.name,
-            "exported_namespace": self.namespace,
-        }});
-        let rules = json!({"stabilizationWindowSeconds": 0, "tolerance": "0"});
-        self.apply(&json!({
-            "apiVersion": "autoscaling/v2",
-            "kind": "HorizontalPodAutoscaler",
-            "metadata": {
-                "name": variant.name,
-                "namespace": self.namespace,
-                "labels": {"llm-d.ai/managed": "true"},
-                "annotations": {
-                    "llm-d.ai/model-id": MODEL,
-                    "llm-d.ai/variant-cost": variant.cost,
-                    "wva.llmd.ai/start-up-seconds": START_UP.to_string(),
-                },
-            },
-            "spec": {
-                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": variant.name},
-                "minReplicas": least,
-                "maxReplicas": 8,
-                "metrics": [{
-                    "type": "External",
-                    "external": {
-                        "metric": {"name": "wva_desired_replicas", "selector": selector},
-                        "target": {"type": "AverageValue", "averageValue": "1"},
-                    },
-                }],
-                "behavior": {"scaleUp": rules, "scaleDown": rules},
-            },
-        }))
-        .await;
+        let deployment =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": variant.name});
+        let mut hpa = hpa((&self.namespace, variant.name), &deployment, least);
+        hpa["metadata"]["labels"] = json!({"llm-d.ai/managed": "true"});
+        hpa["metadata"]["annotations"] = json!({
+            "llm-d.ai/model-id": MODEL,
+            "llm-d.ai/variant-cost": variant.cost,
+            "wva.llmd.ai/start-up-seconds": START_UP.to_string(),
+        });
+        self.apply(&hpa).await;
     }
+}
+
+/// An HPA that follows what is published about a variant.
+pub fn hpa((namespace, variant): (&str, &str), target: &Value, least: u32) -> Value {
+    let selector = json!({"matchLabels": {
+        "variant_name": variant,
+        "exported_namespace": namespace,
+    }});
+    let rules = json!({"stabilizationWindowSeconds": 0, "tolerance": "0"});
+    json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": variant, "namespace": namespace},
+        "spec": {
+            "scaleTargetRef": target,
+            "minReplicas": least,
+            "maxReplicas": 8,
+            "metrics": [{
+                "type": "External",
+                "external": {
+                    "metric": {"name": "wva_desired_replicas", "selector": selector},
+                    "target": {"type": "AverageValue", "averageValue": "1"},
+                },
+            }],
+            "behavior": {"scaleUp": rules, "scaleDown": rules},
+        },
+    })
 }

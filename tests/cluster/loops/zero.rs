@@ -8,9 +8,9 @@ use axum::Router as Routes;
 use axum::routing::get;
 use serde_json::json;
 use tokio::net::TcpListener;
-use wva_testbed::{Prometheus, or_skip};
 
 use super::bed::Bed;
+use super::pods;
 use crate::site::CHEAP;
 
 /// Where the gateway shows its metrics, on the cluster's address.
@@ -22,17 +22,6 @@ async fn an_idle_model_sleeps_until_somebody_asks() {
         return;
     };
     let gateway = SocketAddrV4::new(bed.cluster.host(), GATEWAY);
-    let job = json!({
-        "job_name": "gateway",
-        "static_configs": [{
-            "targets": [gateway.to_string()],
-            "labels": {"namespace": bed.namespace, "pod": "gateway"},
-        }],
-    });
-    let configuration = bed.scraping("1s", &[job]);
-    let Some(prometheus) = or_skip(Prometheus::start(&configuration).await) else {
-        return;
-    };
     bed.apply(&json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -50,11 +39,11 @@ async fn an_idle_model_sleeps_until_somebody_asks() {
     let listener = TcpListener::bind(gateway).await.unwrap();
     let page = Routes::new().route("/metrics", get(async move || router.page()));
     let server = tokio::spawn(axum::serve(listener, page).into_future());
-    bed.controller(&json!({
-        "prometheus": {"url": prometheus.url(), "timeout_seconds": 2},
-        "gates": {"stale_after_seconds": 6},
-    }))
-    .await;
+    // The gateway is no pod of a pool, so the settings name it.
+    let page = format!("http://{gateway}/metrics");
+    let mut telemetry = pods();
+    telemetry["routers"] = json!({"urls": [{"url": page, "namespace": bed.namespace}]});
+    bed.controller(&telemetry).await;
     bed.replicas(CHEAP, "no replica", |n| n == 0).await;
     let asked = Instant::now();
     load.again(&[(0.0, 1.0), (15.0, 1.0)]);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddrV4;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -12,61 +13,155 @@ use wva_testbed::kubelet::{EmulatedServers, NodeSpec};
 use wva_testbed::process::Process;
 use wva_testbed::{Access, ControlPlane, Error, Kubelet, Options, component, eventually};
 
-use crate::installation::BASE;
+use crate::groups::leader_worker_sets;
+use crate::installation::{API, BASE};
 use crate::load::{Load, MODEL};
+use crate::loops::bed::hpa;
+use crate::plot::define;
 use crate::site::{CHEAP, LARGE, Site, promises};
 
-pub const NAMESPACE: &str = "wva-system";
 pub const RELEASE: &str = "wva";
 
-/// Where the controller serves, on the cluster's address.
-const EXTERNAL_METRICS: u16 = 7443;
-const HTTP: u16 = 7080;
 /// Changes of one variant that are further apart are told one by one.
 const TOLD_APART: Duration = Duration::from_secs(31);
 
-/// The chart, installed, and models to scale.
-pub struct Working {
+/// One way to install the chart.
+pub struct Form {
+    /// How the names of its namespaces begin.
+    pub label: &'static str,
+    /// The chart's example values with which it is installed.
+    pub values: Option<&'static str>,
+    pub more: &'static [&'static str],
+    /// Whether it is confined to the namespace of the models.
+    pub confined: bool,
+    /// Whether it scales by itself what nobody else does.
+    pub scales: bool,
+    /// What it asks for once, is refused, and does without.
+    pub refused: &'static [&'static str],
+}
+
+/// What has no namespace: devices, prices, budgets.
+const OF_THE_CLUSTER: &[&str] = &[
+    "list /namespaces",
+    "list /nodes",
+    "list wva.llmd.ai/accelerators",
+    "list wva.llmd.ai/fleetpolicies",
+];
+
+/// All of the cluster, and external metrics by certificates of its own.
+pub const EVERYWHERE: Form = Form {
+    label: "everywhere",
+    values: None,
+    more: &["--set=scope.stock=unlimited"],
+    confined: false,
+    scales: true,
+    refused: &[],
+};
+
+/// A namespace, external metrics by somebody else's certificate, and HPAs that scale.
+pub const CONFINED: Form = Form {
+    label: "confined",
+    values: Some("namespaced"),
+    more: &["--set=samples.create=null"],
+    confined: true,
+    scales: false,
+    refused: OF_THE_CLUSTER,
+};
+
+/// A namespace, KEDA, and an endpoint picker beside the models.
+pub const KEDA: Form = Form {
+    label: "keda",
+    values: Some("keda"),
+    more: &[
+        "--set=samples.create=null",
+        "--set=endpointPicker.enabled=true,endpointPicker.pool.name=llama",
+        "--set=endpointPicker.pool.matchLabels.app=llama,endpointPicker.tls=false",
+    ],
+    confined: true,
+    scales: true,
+    refused: OF_THE_CLUSTER,
+};
+
+/// A cluster with nodes of two accelerators, and the definitions of everybody's kinds.
+pub struct Grounds {
     // Dropped in this order: whoever asks before whoever answers.
-    process: Mutex<Option<Process>>,
-    _load: Load,
     _kubelet: Kubelet,
-    site: Site,
-    account: Access,
-    config: Value,
     pub cluster: ControlPlane,
 }
 
-impl Working {
+impl Grounds {
     pub async fn start() -> Result<Self, Error> {
         let options = Options {
             audit: true,
             ..Options::default()
         };
         let cluster = ControlPlane::start(options).await?;
-        let nodes = [CHEAP, LARGE].map(|v| NodeSpec::with_gpus(v.name, v.product, 8));
+        let nodes = [CHEAP, LARGE].map(|v| NodeSpec::with_gpus(v.name, v.product, 16));
         let kubelet = Kubelet::start(&cluster, &nodes, EmulatedServers::new(1.0)).await?;
         define_others(&cluster).await?;
-        install(&cluster).await?;
-        let site = Site::new(&cluster, "models").await;
-        let maps: Api<ConfigMap> = Api::namespaced(site.client.clone(), NAMESPACE);
+        Ok(Self {
+            _kubelet: kubelet,
+            cluster,
+        })
+    }
+}
+
+/// The chart, installed, and models to scale.
+pub struct Working<'g> {
+    // Dropped in this order: whoever asks before whoever answers.
+    process: Mutex<Option<Process>>,
+    _load: Load,
+    pub site: Site,
+    pub form: &'static Form,
+    /// The release's namespace.
+    pub system: String,
+    account: Access,
+    config: Value,
+    /// Where its external metrics are, if it has any.
+    external_metrics: Option<SocketAddrV4>,
+    pub grounds: &'g Grounds,
+}
+
+impl<'g> Working<'g> {
+    pub async fn start(grounds: &'g Grounds, form: &'static Form) -> Result<Self, Error> {
+        static PORT: AtomicU16 = AtomicU16::new(7080);
+        let cluster = &grounds.cluster;
+        let site = Site::new(cluster, form.label).await;
+        let system = cluster.namespace(&format!("{}-system", form.label)).await?;
+        install(cluster, form, &system, &site.namespace).await?;
+        let maps: Api<ConfigMap> = Api::namespaced(site.client.clone(), &system);
         let map = maps.get(RELEASE).await.unwrap();
         let mut config: Value = serde_saphyr::from_str(&map.data.unwrap()["wva.yaml"]).unwrap();
         // Instead of the pod's address.
-        let host = cluster.host();
-        config["serve"]["http"] = json!(format!("{host}:{HTTP}"));
-        config["serve"]["external_metrics"]["listen"] = json!(format!("{host}:{EXTERNAL_METRICS}"));
+        let place = || SocketAddrV4::new(cluster.host(), PORT.fetch_add(1, Ordering::Relaxed));
+        let serve = &mut config["serve"];
+        serve["http"] = json!(place());
+        if serve["keda"].is_object() {
+            serve["keda"]["listen"] = json!(place());
+        }
+        let external_metrics = serve["external_metrics"].is_object().then(place);
+        if let Some(address) = external_metrics {
+            serve["external_metrics"]["listen"] = json!(address);
+        }
+        if serve["external_metrics"]["certificate"].is_object() {
+            serve["external_metrics"]["certificate"] = certificate(cluster)?;
+        }
         config["classes"] = promises();
-        let account = cluster.service_account(NAMESPACE, RELEASE).await?;
+        let account = cluster.service_account(&system, RELEASE).await?;
         targets(&site).await;
+        if !form.scales {
+            followers(&site).await;
+        }
         Ok(Self {
             process: Mutex::default(),
             _load: site.load(&[(0.0, 1.0), (600.0, 1.0)]),
-            _kubelet: kubelet,
             site,
+            form,
+            system,
             account,
             config,
-            cluster,
+            external_metrics,
+            grounds,
         })
     }
 
@@ -77,7 +172,7 @@ impl Working {
 
     /// One of the pods that the chart's Deployment has made, which no node suits.
     async fn pod(&self) -> String {
-        let pods: Api<Pod> = Api::namespaced(self.site.client.clone(), NAMESPACE);
+        let pods: Api<Pod> = Api::namespaced(self.site.client.clone(), &self.system);
         let ours = ListParams::default().labels("app.kubernetes.io/name=wva");
         let found = eventually("a pod of wva", async || {
             let found = pods.list(&ours).await.map_err(|e| e.to_string())?;
@@ -89,15 +184,16 @@ impl Working {
 
     async fn run(&self) {
         let pod = self.pod().await;
-        let arguments = ["--namespace", NAMESPACE, "--name", &pod];
+        let arguments = ["--namespace", &self.system, "--name", &pod];
+        let log = format!("wva-{}", self.form.label);
         let process = self
             .site
-            .controller("wva", &self.account, &self.config, &arguments);
+            .controller(&log, &self.account, &self.config, &arguments);
         *self.process.lock().unwrap() = Some(process);
     }
 
     /// Ends the process as a kubelet does, and waits for it.
-    async fn end(&self) {
+    pub async fn end(&self) {
         let process = self.process.lock().unwrap().take().unwrap();
         process.signal("TERM").unwrap();
         eventually("wva to end", async || {
@@ -110,46 +206,51 @@ impl Working {
     /// Everything that a controller does in its life: starts, scales, tells, tells again, is asked, stops, and starts where it was.
     pub async fn work(&self) {
         self.run().await;
-        for (kind, name) in TARGETS {
-            self.scaled(kind, name, 2).await;
+        for target in TARGETS {
+            self.decided(target, 2).await;
         }
         let told = Instant::now();
-        self.ask().await;
+        if let Some(address) = self.external_metrics {
+            self.ask(address).await;
+        }
         tokio::time::sleep(TOLD_APART.saturating_sub(told.elapsed())).await;
         self.site.apply(&variant(&self.site, TARGETS[0], 3)).await;
-        self.scaled(TARGETS[0].0, TARGETS[0].1, 3).await;
+        self.decided(TARGETS[0], 3).await;
         self.end().await;
         self.run().await;
     }
 
-    async fn scaled(&self, kind: &str, name: &str, replicas: u32) {
-        let words = ["get", kind, name, "-n", &self.site.namespace];
-        let words = [&words[..], &["-o", "jsonpath={.spec.replicas}"]].concat();
+    /// Waits until so many replicas are asked for, or wanted where somebody else is to ask for them.
+    async fn decided(&self, (kind, name): (&str, &str), replicas: u32) {
+        let (kind, field) = match self.form.scales {
+            true => (kind, ".spec.replicas"),
+            false => ("va", ".status.desiredOptimizedAlloc.numReplicas"),
+        };
+        let field = format!("jsonpath={{{field}}}");
+        let words = ["get", kind, name, "-n", &self.site.namespace, "-o", &field];
         let what = format!("{replicas} replicas of {kind} {name}");
-        let scaled = eventually(&what, async || {
+        let decided = eventually(&what, async || {
             let asked = self.site.admin().kubectl(&words).await;
             let asked = asked.map_err(|e| e.to_string())?;
             match asked.trim().parse::<u32>() {
                 Ok(n) if n >= replicas => Ok(()),
-                _ => Err(format!("asks for {asked}")),
+                _ => Err(format!("{asked} replicas")),
             }
         });
-        if let Err(error) = scaled.await {
+        if let Err(error) = decided.await {
             panic!("{error}\n{}", self.log());
         }
     }
 
     /// Somebody with a token asks for external metrics, not through the API server.
-    async fn ask(&self) {
+    async fn ask(&self, address: SocketAddrV4) {
         let client = reqwest::Client::builder()
             .no_proxy()
             .tls_danger_accept_invalid_certs(true)
             .build()
             .unwrap();
-        let account = self.cluster.admin();
         let words = ["create", "token", "default", "-n", &self.site.namespace];
-        let token = account.kubectl(&words).await.unwrap();
-        let address = SocketAddrV4::new(self.cluster.host(), EXTERNAL_METRICS);
+        let token = self.site.admin().kubectl(&words).await.unwrap();
         let path = format!("namespaces/{}/wva_desired_replicas", self.site.namespace);
         let url = format!("https://{address}{BASE}/{path}");
         let answer = client
@@ -170,10 +271,7 @@ const TARGETS: [(&str, &str); 3] = [
 ];
 
 fn variant(site: &Site, (kind, name): (&str, &str), least: u32) -> Value {
-    let version = match kind {
-        "LeaderWorkerSet" => "leaderworkerset.x-k8s.io/v1",
-        _ => "apps/v1",
-    };
+    let version = api_version(kind);
     json!({
         "apiVersion": "llmd.ai/v1alpha1",
         "kind": "VariantAutoscaling",
@@ -189,6 +287,21 @@ fn variant(site: &Site, (kind, name): (&str, &str), least: u32) -> Value {
             "maxReplicas": 8,
         },
     })
+}
+
+fn api_version(kind: &str) -> &'static str {
+    match kind {
+        "LeaderWorkerSet" => "leaderworkerset.x-k8s.io/v1",
+        _ => "apps/v1",
+    }
+}
+
+/// HPAs of all targets.
+async fn followers(site: &Site) {
+    for (kind, name) in TARGETS {
+        let target = json!({"apiVersion": api_version(kind), "kind": kind, "name": name});
+        site.apply(&hpa((&site.namespace, name), &target, 1)).await;
+    }
 }
 
 /// Model servers of one Deployment, and two more targets without any, all of which are to have two replicas.
@@ -213,83 +326,63 @@ async fn targets(site: &Site) {
 }
 
 /// Installs the chart: its pods wait for a node that suits them, and this process does their work.
-async fn install(cluster: &ControlPlane) -> Result<(), Error> {
+async fn install(
+    cluster: &ControlPlane,
+    form: &Form,
+    system: &str,
+    models: &str,
+) -> Result<(), Error> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/wva");
-    let namespace = format!("--namespace={NAMESPACE}");
+    let mut words = vec![
+        "install".to_owned(),
+        RELEASE.to_owned(),
+        chart.to_owned(),
+        format!("--namespace={system}"),
+    ];
+    if let Some(values) = form.values {
+        words.push(format!("--values={chart}/ci/{values}-values.yaml"));
+    }
+    if form.confined {
+        words.push(format!("--set=scope.namespaces={{{models}}}"));
+        words.push(format!("--set=endpointPicker.namespace={models}"));
+    }
+    let all = [
+        "--set=replicas=1,nodeSelector.none=none",
+        "--set=settings.policy.cycle_seconds=1",
+        "--set=settings.telemetry.pods.interval_seconds=1",
+        "--set=settings.defaults.class=chat",
+    ];
+    let more = form.more.iter().chain(&all);
+    words.extend(more.map(|word| (*word).to_owned()));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let admin = cluster.admin();
-    admin
-        .helm(&[
-            "install",
-            RELEASE,
-            chart,
-            &namespace,
-            "--create-namespace",
-            "--set=replicas=1,nodeSelector.none=none",
-            "--set=settings.policy.cycle_seconds=1,scope.stock=unlimited",
-            "--set=settings.telemetry.pods.interval_seconds=1",
-            "--set=settings.defaults.class=chat",
-        ])
-        .await?;
+    admin.helm(&words).await?;
     let established = ["wait", "--for=condition=Established", "crd", "--all"];
     admin.kubectl(&established).await.map(drop)
 }
 
-/// Definitions of other projects' kinds, cut down to what reading and scaling need.
+/// Files with a certificate, as a Secret would be mounted.
+fn certificate(cluster: &ControlPlane) -> Result<Value, Error> {
+    let pair = cluster.certificate_for(&API)?;
+    let chain = cluster.sandbox().write("wva/tls.crt", &pair.certificate)?;
+    let key = cluster.sandbox().write("wva/tls.key", &pair.key)?;
+    Ok(json!({"chain_file": chain, "key_file": key}))
+}
+
+/// Definitions of other projects' kinds: those of inference pools as `wva crds --epp` prints them, KEDA's own, and one cut down to
+/// what reading and scaling need.
 async fn define_others(cluster: &ControlPlane) -> Result<(), Error> {
-    let pools = |group: &str, version: &str| {
-        definition(group, version, "InferencePool", "inferencepools", false)
-    };
-    let others = [
-        pools("inference.networking.k8s.io", "v1"),
-        pools("inference.networking.x-k8s.io", "v1alpha2"),
-        definition(
-            "leaderworkerset.x-k8s.io",
-            "v1",
-            "LeaderWorkerSet",
-            "leaderworkersets",
-            true,
-        ),
-    ];
+    let pools = wva_epp::api::definitions().into_iter().map(|d| json!(d));
     let admin = cluster.admin();
-    for other in others {
+    for definition in pools.chain([leader_worker_sets()]) {
         let create = ["create", "-f", "-"];
-        admin.kubectl_reading(&other.to_string(), &create).await?;
+        admin
+            .kubectl_reading(&definition.to_string(), &create)
+            .await?;
     }
     let keda = component::folder("keda")?.join("keda.sh_scaledobjects.yaml");
     let keda = keda.display().to_string();
-    admin.kubectl(&["create", "-f", &keda]).await.map(drop)
-}
-
-fn definition(group: &str, version: &str, kind: &str, plural: &str, scaled: bool) -> Value {
-    let scale = json!({
-        "specReplicasPath": ".spec.replicas",
-        "statusReplicasPath": ".status.replicas",
-    });
-    let mut subresources = json!({"status": {}});
-    if scaled {
-        subresources["scale"] = scale;
-    }
-    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    // Kubernetes keeps groups that end in its name to those who were reviewed.
-    let approved = "https://github.com/kubernetes-sigs/gateway-api-inference-extension";
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": format!("{plural}.{group}"),
-            "annotations": {"api-approved.kubernetes.io": approved},
-        },
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
-            "versions": [{
-                "name": version,
-                "served": true,
-                "storage": true,
-                "schema": {"openAPIV3Schema": schema},
-                "subresources": subresources,
-            }],
-        },
-    })
+    admin.kubectl(&["create", "-f", &keda]).await.map(drop)?;
+    // Two releases would both install them.
+    define(cluster).await
 }

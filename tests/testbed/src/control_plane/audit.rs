@@ -13,6 +13,10 @@ kind: Policy
 omitStages: [RequestReceived]
 rules:
 - {level: None, userGroups: ['system:serviceaccounts:kube-system']}
+- level: Request
+  userGroups: ['system:serviceaccounts']
+  verbs: [create, update, patch]
+  resources: [{group: llmd.ai}, {group: apps}]
 - {level: Metadata, userGroups: ['system:serviceaccounts']}
 - {level: None}
 ";
@@ -40,6 +44,10 @@ pub struct Request {
     pub name: String,
     /// HTTP status of the answer.
     pub code: u16,
+    /// Path and query as they were sent.
+    pub uri: String,
+    /// What was to be written, JSON, where it was a workload or an object of ours.
+    pub body: String,
 }
 
 #[derive(Deserialize)]
@@ -48,10 +56,14 @@ struct Line {
     request_received_timestamp: String,
     user: User,
     verb: String,
+    #[serde(rename = "requestURI")]
+    uri: String,
     #[serde(default)]
     object_ref: Object,
     #[serde(default)]
     response_status: Status,
+    #[serde(default)]
+    request_object: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +104,11 @@ impl From<Line> for Request {
             namespace: object.namespace,
             name: object.name,
             code: line.response_status.code,
+            uri: line.uri,
+            body: match line.request_object {
+                serde_json::Value::Null => String::new(),
+                object => object.to_string(),
+            },
         }
     }
 }
