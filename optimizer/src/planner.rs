@@ -49,6 +49,8 @@ pub struct Workload {
     pub dispersion: f64,
     /// Learned factor on the capacity that models give for this workload; 1 without experience.
     pub capacity_factor: f64,
+    /// Part of the doubt about a variant's law that requests have left, in [0, 1]; 1: all of its margin is kept.
+    pub doubt: f64,
 }
 
 /// What is believed and wanted of one variant, in the catalogue's order.
@@ -261,22 +263,26 @@ impl PlanInput<'_> {
         }
     }
 
-    /// What the modelled capacity of variant `v` is multiplied with: trust in its law, and what the workload learned.
+    /// What the modelled capacity of variant `v` is multiplied with: what the workload learned, and trust in the
+    /// variant's law as far as it is still needed.
     pub(crate) fn factor(&self, v: usize, workload: &Workload) -> f64 {
-        let sane = |x: f64| {
-            if x.is_finite() {
-                x.clamp(0.05, 5.0)
-            } else {
-                1.0
-            }
+        let doubt = if workload.doubt.is_finite() {
+            workload.doubt.clamp(0.0, 1.0)
+        } else {
+            1.0
         };
+        let margin = sane(self.beliefs[v].margin);
+        (1.0 - (1.0 - margin) * doubt) * self.learned(v, workload)
+    }
+
+    /// The factor that the workload learned, as far as it holds for variant `v`.
+    pub(crate) fn learned(&self, v: usize, workload: &Workload) -> f64 {
         let learned = sane(workload.capacity_factor);
         // What a pair carried was tested at its bottleneck only: the other stage had slack, and is not trusted with more.
-        let learned = match self.catalogue.variants[v].role {
+        match self.catalogue.variants[v].role {
             Role::Both => learned,
             Role::Prefill | Role::Decode => learned.min(1.0),
-        };
-        sane(self.beliefs[v].margin) * learned
+        }
     }
 
     fn limits(&self) -> Vec<Limit> {
@@ -323,6 +329,15 @@ impl PlanInput<'_> {
             samples: self.settings.samples,
             ..ContinuousBatching::new(self.beliefs[v].replica, self.catalogue.variants[v].role)
         }
+    }
+}
+
+/// A factor that no bad input makes absurd.
+fn sane(x: f64) -> f64 {
+    if x.is_finite() {
+        x.clamp(0.05, 5.0)
+    } else {
+        1.0
     }
 }
 

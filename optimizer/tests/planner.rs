@@ -49,6 +49,7 @@ fn workload(class: &str, rate: f64) -> Workload {
         shape,
         dispersion: 1.5,
         capacity_factor: 1.0,
+        doubt: 1.0,
     }
 }
 

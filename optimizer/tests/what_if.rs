@@ -33,6 +33,7 @@ fn input(catalogue: &Catalogue, rate: f64, stock: &[(&str, u32)]) -> PlanInput<'
         shape: RequestShape::fixed(1000.0, 200.0).expect("a shape"),
         dispersion: 1.0,
         capacity_factor: 1.0,
+        doubt: 1.0,
     };
     PlanInput {
         beliefs: catalogue.variants.iter().map(belief).collect(),

@@ -177,6 +177,7 @@ fn planned(
         shape: d.shape,
         dispersion: 1.0,
         capacity_factor: 1.0,
+        doubt: 1.0,
     };
     let input = PlanInput {
         catalogue: &scenario.catalogue,

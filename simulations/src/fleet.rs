@@ -212,25 +212,3 @@ fn model_names(catalogue: &Catalogue, streams: &[Stream]) -> Result<Vec<String>,
     }
     Ok(names)
 }
-
-/// Seconds per token and per step that the router reckons with, from what the catalogue believes.
-fn speed(model: &wva_models::iteration::ReplicaModel) -> (f64, f64) {
-    use wva_models::iteration::Composition;
-    let prefill = Composition {
-        tokens: 1024.0,
-        kv_tokens: 1024.0,
-        sequences: 1.0,
-        chunk_context: 1024.0 * 512.0,
-        any_prefill: true,
-    };
-    let decode = Composition {
-        tokens: 32.0,
-        kv_tokens: 32.0 * 1024.0,
-        sequences: 32.0,
-        ..Composition::default()
-    };
-    (
-        model.law.seconds(&prefill) / 1024.0,
-        model.law.seconds(&decode),
-    )
-}

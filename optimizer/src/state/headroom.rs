@@ -1,15 +1,17 @@
 //! Headroom learned from what requests got, in two parts that answer different questions.
 //!
-//! - The *factor* on capacity: what a replica really carries. It moves only where a window can tell. A fleet with slack
-//!   meets every promise whatever its capacity is, and an overloaded one misses whatever its capacity is, so only windows
-//!   near the expected capacity count in full.
+//! - The *factor* on capacity: what a replica really carries. The share of misses grows steeply with the load, e-fold every
+//!   seventh of the capacity or so, and is the promised one at the capacity itself; so each window's count of misses is
+//!   evidence about the capacity, weighed as such: much near it, little in slack, and none in an overload that the forecast
+//!   is to blame for. The estimate is Bayesian (an extended Kalman filter on ln(factor) with over-dispersed Poisson counts;
+//!   West, Harrison and Migon 1985, "Dynamic generalized linear models"): it also says how much *doubt* is left, and the
+//!   headroom that an uncertain latency law calls for shrinks with it.
 //! - The *caution*: which quantile of the forecast to plan for. It moves with every miss, whatever the reason, and so
-//!   closes the loop on what users were promised.
+//!   closes the loop on what users were promised: adaptive conformal inference (Gibbs and Candès 2021, eq. 2) on sizing
+//!   instead of on intervals, x ← x + γ(τ − miss share), with τ the tolerated share of misses.
 //!
-//! Both are adaptive conformal inference (Gibbs and Candès 2021, eq. 2) on sizing instead of on intervals: x ← x + γ(τ −
-//! miss share), with τ the tolerated share of misses; at rest exactly τ miss, whatever the latency model, the forecast or
-//! the router got wrong. γ is per unit of time, not per request, so that a busy stream does not learn more nervously than
-//! a calm one. One factor for both questions would take a burst for slow replicas and a calm night for fast ones.
+//! One number for both questions would take a burst for slow replicas and a calm night for fast ones. Learning rates are
+//! per unit of time or of evidence, not per request: a busy stream does not learn more nervously than a calm one.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +21,6 @@ use serde::{Deserialize, Serialize};
 pub struct HeadroomSettings {
     /// Part of the promised misses (1 − promised share) that is aimed for; the rest is reserve.
     pub budget_share: f64,
-    /// Growth of ln(factor) per hour without a single miss, near capacity.
-    pub growth_per_hour: f64,
     /// Least factor on capacity.
     pub least: f64,
     /// Greatest factor on capacity.
@@ -32,8 +32,7 @@ pub struct HeadroomSettings {
 impl Default for HeadroomSettings {
     fn default() -> Self {
         Self {
-            budget_share: 0.5,
-            growth_per_hour: 1.0,
+            budget_share: 0.75,
             least: 0.5,
             greatest: 1.25,
             calming_per_hour: 0.5,
@@ -41,25 +40,60 @@ impl Default for HeadroomSettings {
     }
 }
 
-/// Multiple of the tolerated misses beyond which a window counts no more for the factor: one bad minute is not ten.
-const WORST: f64 = 12.0;
-/// Likewise for the caution, which has a promise to keep over hours and so hears bursts of misses more fully; heard in
-/// full, one outage would keep a fleet large for the rest of the day.
-const WORST_HEARD: f64 = 30.0;
-/// Load over what the fleet is expected to carry up to which meeting promises says nothing about capacity.
-const SLACK: f64 = 0.65;
-/// Load beyond which missing them begins to say less.
+impl HeadroomSettings {
+    /// Part of the budget that is aimed for, never nothing and never more than all of it.
+    fn aim(&self) -> f64 {
+        if self.budget_share.is_finite() {
+            self.budget_share.clamp(0.05, 1.0)
+        } else {
+            1.0
+        }
+    }
+
+    /// Load at which the aimed-for share misses, over the capacity: the load at which the promised share does.
+    fn load_at_aim(&self) -> f64 {
+        1.0 + self.aim().ln() / STEEPNESS
+    }
+}
+
+/// Growth of ln(share of misses) with the load over the capacity, near it. Between 3 and 5 replicas for one trace of long
+/// prompts the continuous-batching model has 6 to 9, as has the simulator.
+const STEEPNESS: f64 = 7.0;
+/// Misses come in clusters: a count of them varies this much more than a Poisson count of its mean.
+const CLUSTER: f64 = 5.0;
+/// Standard deviation of ln(factor) before anything was seen.
+const DOUBT: f64 = 0.15;
+/// Its growth where nothing is seen, per square root of an hour: shapes and engines change.
+const DRIFT: f64 = 0.1;
+/// Most standard deviations by which a count counts as greater than expected: one bad minute is not ten.
+const SURPRISE: f64 = 3.0;
+/// Load over capacity beyond which misses stop to say anything about capacity, over [`TRANSITION`].
 const FULL: f64 = 1.0;
-/// Width of the transition at either end.
+/// Width of that transition.
 const TRANSITION: f64 = 0.3;
+/// Load over capacity beyond which the share of misses grows no further.
+const WORST_PRESSURE: f64 = 1.5;
+/// Time in which what an overload has left behind is worked off, seconds.
+const LINGER_S: f64 = 60.0;
+/// Part of the promised misses at which the caution rests. It is the slower of the two, and so keeps the larger reserve.
+const HEEDED: f64 = 0.5;
+/// Multiple of the tolerated misses beyond which a window counts no more for the caution: it has a promise to keep over
+/// hours and so hears bursts of misses; heard in full, one outage would keep a fleet large for the rest of the day.
+const WORST_HEARD: f64 = 30.0;
 /// Most that the caution adds to the log-odds of the forecast quantile: from the median to the 95th percentile.
 const MOST_CAUTION: f64 = 3.0;
 
 /// What one stream's requests have taught.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Headroom {
-    /// ln(factor).
+    /// ln(factor), as it is believed most likely to be.
     log: f64,
+    /// Variance of that belief; absent before the first evidence.
+    #[serde(default)]
+    variance: Option<f64>,
+    /// Greatest load over capacity of late, fading.
+    #[serde(default)]
+    peak: f64,
     /// Log-odds added to the forecast quantile, from 0 to [`MOST_CAUTION`].
     #[serde(default)]
     caution: f64,
@@ -69,11 +103,25 @@ pub struct Headroom {
     pub recent_misses: f64,
 }
 
+/// What happened between two looks at the counters.
+struct Window {
+    hours: f64,
+    requests: f64,
+    missed: f64,
+}
+
 impl Headroom {
-    /// The factor on capacity.
+    /// The factor on capacity, at which the part of the promised misses that is aimed for would miss.
     #[must_use]
-    pub fn factor(&self) -> f64 {
-        self.log.exp()
+    pub fn factor(&self, settings: &HeadroomSettings) -> f64 {
+        self.log.exp() * settings.load_at_aim()
+    }
+
+    /// How much of the doubt about capacity is left, in [0, 1]: 1 before anything was seen.
+    #[must_use]
+    pub fn doubt(&self) -> f64 {
+        self.variance
+            .map_or(1.0, |v| (v.sqrt() / DOUBT).clamp(0.0, 1.0))
     }
 
     /// The forecast quantile to plan for: `base`, which suffices while nothing is missed, or higher.
@@ -93,8 +141,8 @@ impl Headroom {
     }
 
     /// Takes the cumulative counters of `at`. `promised` is the share of requests that the class promises to serve well,
-    /// `pressure` the traffic over what the serving replicas were expected to carry; absent where that is not known, and
-    /// then every window counts in full.
+    /// `pressure` the traffic over what the serving replicas were expected to carry, [`Headroom::factor`] and all; absent
+    /// where that is not known, and then nothing is learned of capacity.
     pub fn observe(
         &mut self,
         (at, met, missed): (f64, f64, f64),
@@ -117,30 +165,59 @@ impl Headroom {
         if good < 0.0 || bad < 0.0 || good + bad < 1.0 {
             return;
         }
-        let tolerated = ((1.0 - promised) * settings.budget_share).clamp(1e-4, 0.5);
-        let share = bad / (good + bad);
-        self.recent_misses = share;
-        let surplus = |worst: f64| (tolerated - share.min(worst * tolerated)) / tolerated;
-        // Long pauses teach no more than a minute does.
-        let hours = hours.min(1.0 / 60.0);
-        let weight = weight(pressure, share < tolerated);
-        self.log = (self.log + weight * settings.growth_per_hour * hours * surplus(WORST))
-            .clamp(settings.least.ln(), settings.greatest.ln());
-        self.caution = (self.caution - settings.calming_per_hour * hours * surplus(WORST_HEARD))
-            .clamp(0.0, MOST_CAUTION);
+        let window = Window {
+            hours,
+            requests: good + bad,
+            missed: bad,
+        };
+        let promised_misses = (1.0 - promised).clamp(1e-4, 0.5);
+        if let Some(pressure) = pressure.filter(|p| p.is_finite() && *p >= 0.0) {
+            // Of the capacity at which the promised share misses, not the aimed-for one.
+            let pressure = pressure * settings.load_at_aim();
+            self.weigh(&window, promised_misses, pressure, settings);
+        }
+        self.heed(&window, promised_misses * HEEDED, settings);
     }
-}
 
-/// How much a window at this pressure says about capacity, when fewer requests missed than tolerated or more.
-fn weight(pressure: Option<f64>, fewer: bool) -> f64 {
-    let Some(pressure) = pressure.filter(|p| p.is_finite()) else {
-        return 1.0;
-    };
-    let beyond = |from: f64| ((pressure - from) / TRANSITION).clamp(0.0, 1.0);
-    if fewer {
-        beyond(SLACK)
-    } else {
-        1.0 - beyond(FULL)
+    /// What the window's count of misses says of capacity.
+    fn weigh(
+        &mut self,
+        window: &Window,
+        promised_misses: f64,
+        pressure: f64,
+        settings: &HeadroomSettings,
+    ) {
+        let kept = (-window.hours * 3600.0 / LINGER_S).exp();
+        self.peak = pressure.max(pressure + (self.peak - pressure) * kept);
+        let pressure = pressure.min(WORST_PRESSURE);
+        let expected =
+            window.requests * promised_misses * (STEEPNESS * (pressure - 1.0)).exp().min(30.0);
+        let blame = if window.missed > expected {
+            (1.0 - (self.peak - FULL) / TRANSITION).clamp(0.0, 1.0)
+        } else {
+            1.0
+        };
+        let drifted =
+            self.variance.unwrap_or(DOUBT * DOUBT) + DRIFT * DRIFT * window.hours.min(1.0);
+        let slope = STEEPNESS * pressure;
+        let information = slope * slope * expected * blame / CLUSTER;
+        let variance = 1.0 / (1.0 / drifted.min(DOUBT * DOUBT) + information);
+        let most = SURPRISE * (CLUSTER * expected).sqrt().max(1.0);
+        let surprise = (window.missed - expected).min(most);
+        self.log = (self.log - variance * slope * surprise * blame / CLUSTER)
+            .clamp(settings.least.ln(), settings.greatest.ln());
+        self.variance = Some(variance);
+    }
+
+    /// Moves the caution by the window's misses.
+    fn heed(&mut self, window: &Window, tolerated: f64, settings: &HeadroomSettings) {
+        let share = window.missed / window.requests;
+        self.recent_misses = share;
+        let surplus = 1.0 - (share / tolerated).min(WORST_HEARD);
+        // Long pauses teach no more than a minute does.
+        let hours = window.hours.min(1.0 / 60.0);
+        self.caution =
+            (self.caution - settings.calming_per_hour * hours * surplus).clamp(0.0, MOST_CAUTION);
     }
 }
 
@@ -148,62 +225,134 @@ fn weight(pressure: Option<f64>, fewer: bool) -> f64 {
 mod tests {
     use super::*;
 
+    const PER_WINDOW: f64 = 400.0;
+
+    /// After minutes with these shares of misses, each at this pressure.
     fn after(shares: &[f64], pressure: Option<f64>) -> Headroom {
         let settings = HeadroomSettings::default();
         let mut h = Headroom::default();
         let (mut met, mut missed) = (0.0, 0.0);
         h.observe((0.0, 0.0, 0.0), 0.99, pressure, &settings);
         for (i, share) in shares.iter().enumerate() {
-            missed += 1000.0 * share;
-            met += 1000.0 * (1.0 - share);
+            missed += PER_WINDOW * share;
+            met += PER_WINDOW * (1.0 - share);
             let at = 60.0 * (i as f64 + 1.0);
             h.observe((at, met, missed), 0.99, pressure, &settings);
         }
         h
     }
 
-    #[test]
-    fn rests_where_the_tolerated_share_misses() {
-        let h = after(&[0.005; 100], None);
-        assert!((h.factor() - 1.0).abs() < 1e-9, "{}", h.factor());
-        assert!((h.quantile(0.5) - 0.5).abs() < 1e-9);
+    fn learned(h: &Headroom) -> f64 {
+        h.log.exp()
     }
 
     #[test]
-    fn grows_slowly_and_falls_quickly() {
-        assert!((after(&[0.0; 10], None).factor().ln() - 10.0 / 60.0).abs() < 1e-9);
-        assert!(after(&[0.1], None).factor() < 0.9);
-        assert!(after(&[1.0; 50], None).factor() >= 0.5 - 1e-9);
+    fn rests_where_the_aimed_for_share_misses() {
+        let aim = HeadroomSettings::default().budget_share;
+        let h = after(&[0.01 * aim; 100], Some(1.0));
+        assert!((learned(&h) - 1.0).abs() < 1e-3, "{}", learned(&h));
+        assert!((after(&[0.01 * HEEDED; 100], None).quantile(0.5) - 0.5).abs() < 1e-9);
     }
 
     #[test]
-    fn slack_teaches_no_capacity_and_overload_no_lack_of_it() {
-        assert_eq!(after(&[0.0; 20], Some(0.5)).factor(), 1.0);
-        assert!(after(&[0.0; 20], Some(1.0)).factor() > 1.2);
-        assert_eq!(after(&[0.5; 20], Some(1.5)).factor(), 1.0);
-        assert!(after(&[0.5; 20], Some(0.9)).factor() < 0.6);
+    fn finds_what_replicas_really_carry() {
+        let settings = HeadroomSettings::default();
+        for truth in [0.7, 0.85, 1.0, 1.15] {
+            let mut h = Headroom::default();
+            let (mut met, mut missed) = (0.0, 0.0);
+            for minute in 0..240 {
+                // The planner keeps the fleet at its aim; misses follow from what the replicas really carry.
+                let load = h.factor(&settings);
+                let share = (0.01 * (STEEPNESS * (load / truth - 1.0)).exp()).min(1.0);
+                missed += PER_WINDOW * share;
+                met += PER_WINDOW * (1.0 - share);
+                h.observe(
+                    (60.0 * f64::from(minute), met, missed),
+                    0.99,
+                    Some(1.0),
+                    &settings,
+                );
+            }
+            assert!(
+                (learned(&h) / truth - 1.0).abs() < 0.03,
+                "{truth}: {}",
+                learned(&h)
+            );
+            assert!(h.doubt() < 0.7, "{}", h.doubt());
+        }
+    }
+
+    #[test]
+    fn doubt_ends_with_evidence_and_returns_with_time() {
+        assert_eq!(Headroom::default().doubt(), 1.0);
+        assert!(after(&[0.0; 5], Some(0.2)).doubt() > 0.99);
+        let mut h = after(&[0.01; 30], Some(1.0));
+        let sure = h.doubt();
+        assert!(sure < 0.5, "{sure}");
+        for hour in 1..6 {
+            let at = 1800.0 + 3600.0 * f64::from(hour);
+            let (met, missed) = (
+                30.0 * PER_WINDOW + 10.0 * f64::from(hour),
+                30.0 * PER_WINDOW,
+            );
+            h.observe(
+                (at, met, missed),
+                0.99,
+                Some(0.1),
+                &HeadroomSettings::default(),
+            );
+        }
+        assert!(h.doubt() > sure + 0.2, "{} after {sure}", h.doubt());
+    }
+
+    #[test]
+    fn slack_teaches_little_and_overload_no_lack_of_capacity() {
+        assert!(learned(&after(&[0.0; 20], Some(0.3))) < 1.02);
+        assert!(learned(&after(&[0.0; 20], Some(1.0))) > 1.1);
+        assert_eq!(learned(&after(&[0.5; 20], Some(1.5))), 1.0);
+        assert!(learned(&after(&[0.5; 20], Some(0.9))) < 0.7);
+    }
+
+    #[test]
+    fn what_an_overload_leaves_behind_says_nothing_of_capacity() {
+        let settings = HeadroomSettings::default();
+        let mut h = Headroom::default();
+        h.observe((0.0, 0.0, 0.0), 0.99, Some(1.0), &settings);
+        h.observe((15.0, 50.0, 50.0), 0.99, Some(2.5), &settings);
+        h.observe((30.0, 50.0, 150.0), 0.99, Some(0.9), &settings);
+        assert_eq!(learned(&h), 1.0);
+        h.observe((300.0, 50.0, 250.0), 0.99, Some(0.9), &settings);
+        assert!(learned(&h) < 1.0);
+    }
+
+    #[test]
+    fn stays_within_its_bounds_whatever_it_is_told() {
+        for (share, pressure) in [(1.0, 0.9), (0.0, 1e300), (0.3, 0.0), (1.0, f64::NAN)] {
+            let h = after(&[share; 300], Some(pressure));
+            assert!(
+                (0.5 - 1e-9..=1.25 + 1e-9).contains(&learned(&h)),
+                "{share} {pressure}"
+            );
+            assert!((0.0..=1.0).contains(&h.doubt()));
+        }
     }
 
     #[test]
     fn every_miss_calls_for_caution_and_calm_hours_take_it_back() {
-        let wary = after(&[0.05; 10], Some(1.5));
+        let wary = after(&[0.1; 10], Some(1.5));
         assert!(wary.quantile(0.5) > 0.55, "{}", wary.quantile(0.5));
-        let mut shares = vec![0.05; 10];
+        let mut shares = vec![0.1; 10];
         shares.extend([0.0; 200]);
         assert!((after(&shares, Some(1.5)).quantile(0.5) - 0.5).abs() < 1e-9);
     }
 
     #[test]
     fn a_restarted_counter_teaches_nothing() {
-        let mut h = after(&[0.0; 5], None);
-        let before = h.factor();
-        h.observe((400.0, 3.0, 1.0), 0.99, None, &HeadroomSettings::default());
-        h.observe(
-            (f64::NAN, 1e9, 1e9),
-            0.99,
-            None,
-            &HeadroomSettings::default(),
-        );
-        assert_eq!(before, h.factor());
+        let mut h = after(&[0.0; 5], Some(1.0));
+        let before = learned(&h);
+        let settings = HeadroomSettings::default();
+        h.observe((400.0, 3.0, 1.0), 0.99, Some(1.0), &settings);
+        h.observe((f64::NAN, 1e9, 1e9), 0.99, Some(1.0), &settings);
+        assert_eq!(before, learned(&h));
     }
 }

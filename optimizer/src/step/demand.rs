@@ -114,7 +114,7 @@ fn workload(
         stream.forecast(0.0).ok_or("no arrival rate yet")?,
         stream.forecast(horizon).ok_or("no arrival rate yet")?,
     );
-    let factor = stream.headroom.factor();
+    let factor = stream.headroom.factor(&settings.headroom);
     let rate = if class.is_some_and(|c| c.is_batch()) {
         stream.due_rate(snapshot.at, settings.batch_slack_seconds + horizon)
     } else {
@@ -130,6 +130,7 @@ fn workload(
         shape,
         dispersion: stream.dispersion(),
         capacity_factor: factor,
+        doubt: stream.headroom.doubt(),
     };
     Ok((workload, ahead.mean, factor))
 }

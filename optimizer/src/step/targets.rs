@@ -122,7 +122,7 @@ fn keep_until_replaced(
     }
 }
 
-/// Requests/s of each model's traffic mix that its serving replicas carry.
+/// Requests/s of each model's traffic mix that its serving replicas are most likely to carry: without the margin for doubt.
 pub(super) fn carried(
     snapshot: &Snapshot,
     input: &PlanInput<'_>,
@@ -133,7 +133,7 @@ pub(super) fn carried(
     for (v, variant) in input.catalogue.variants.iter().enumerate() {
         let ready = sample_of(snapshot, &variant.name).map_or(0, |s| s.ready);
         let own = input.workloads.iter().filter(|w| w.model == variant.model);
-        let factor = own.map(|w| input.factor(v, w)).reduce(f64::min);
+        let factor = own.map(|w| input.learned(v, w)).reduce(f64::min);
         let sums = by_role.entry(&variant.model).or_default();
         sums[variant.role as usize] +=
             f64::from(ready) * capacity(demand, planned, v) * factor.unwrap_or(1.0);

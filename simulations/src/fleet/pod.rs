@@ -5,7 +5,7 @@ use wva_models::iteration::ReplicaModel;
 use wva_models::variant::Role;
 
 use super::meter::Meter;
-use super::speed;
+use super::router::Pace;
 use crate::replica::{Replica, ReplicaSpec};
 use crate::time::Time;
 
@@ -62,8 +62,8 @@ pub(crate) struct VariantState {
     pub(crate) spec: ReplicaSpec,
     /// What the catalogue believes they are.
     pub(crate) prior: ReplicaModel,
-    /// Seconds per prefill token and per decode step, as the router believes.
-    pub(crate) speed: (f64, f64),
+    /// How fast they are, as the router believes.
+    pub(crate) pace: Pace,
     /// Seconds to send one token's KV over the link.
     pub(crate) transfer_s: f64,
     pub(crate) price: f64,
@@ -117,7 +117,7 @@ impl VariantState {
             role: variant.role,
             spec,
             prior,
-            speed: speed(&prior),
+            pace: Pace::of(&prior),
             transfer_s: kv_bytes / link_bytes_per_s,
             price: catalogue.price_per_replica(variant).get(),
             devices: variant.tensor_parallel,

@@ -4,16 +4,18 @@ use std::fmt;
 use std::str::FromStr;
 
 use wva_epp_core::router::Router as Ready;
+use wva_models::iteration::{Composition, ReplicaModel};
 
 use super::pod::VariantState;
 
 /// How the gateway picks a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Router {
-    /// The replica that would have this request's prompt done first: prefill work outstanding (input tokens sent to it
-    /// whose requests have no first token yet) plus its own, in the variant's seconds; then the fewest requests in the
-    /// variant's decode steps. The gateway knows all of it without asking: it sent the requests and sees the first tokens
-    /// pass. Leaving out the prompt's own time sends long prompts to idle small devices.
+    /// The replica with the least work, in its variant's seconds: prefill outstanding (input tokens sent to it whose
+    /// requests have no first token yet) with this request's own, and a part of a typical request for each that it holds.
+    /// The gateway knows all of it without asking: it sent the requests and sees the first tokens pass. Leaving out the
+    /// prompt's own time sends long prompts to idle small devices; leaving out the requests sends everything to the
+    /// variant that is fastest with prompts, until its decoding stalls.
     #[default]
     LeastLoad,
     /// As the Endpoint Picker does it, by one of its ready-made pickers; see the module `endpoints` for what it knows.
@@ -62,6 +64,49 @@ impl FromStr for Router {
     }
 }
 
+/// How fast a variant is, as the router believes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Seconds per prefill token.
+    prompt_token: f64,
+    /// Seconds of the device that a typical request takes, its answer decoded along with others.
+    request: f64,
+}
+
+/// Prompt and answer of a typical request, tokens: a chat's.
+const TYPICAL: (f64, f64) = (1200.0, 256.0);
+/// Requests that are decoded together.
+const TOGETHER: f64 = 32.0;
+
+impl Pace {
+    /// By what the catalogue believes.
+    pub(crate) fn of(model: &ReplicaModel) -> Self {
+        let chunk = 1024.0;
+        let prefill = Composition {
+            tokens: chunk,
+            kv_tokens: chunk,
+            sequences: 1.0,
+            chunk_context: chunk * chunk / 2.0,
+            any_prefill: true,
+        };
+        let decode = Composition {
+            tokens: TOGETHER,
+            kv_tokens: TOGETHER * chunk,
+            sequences: TOGETHER,
+            ..Composition::default()
+        };
+        let prompt_token = model.law.seconds(&prefill) / chunk;
+        let answer_token = model.law.seconds(&decode) / TOGETHER;
+        Self {
+            prompt_token,
+            request: TYPICAL.0 * prompt_token + TYPICAL.1 * answer_token,
+        }
+    }
+}
+
+/// Part of a typical request that one in flight is taken to have left beside its prompt.
+const HELD: f64 = 0.3;
+
 /// The least loaded replica's (variant, place in its ready list) among those of `pool` that can hold the request; the
 /// first of equals; `None` when there is none.
 pub(super) fn least_load(
@@ -70,17 +115,17 @@ pub(super) fn least_load(
     (input, output): (u32, u32),
 ) -> Option<(usize, usize)> {
     let mut best = None;
-    let mut least = (f64::INFINITY, f64::INFINITY);
+    let mut least = (f64::INFINITY, u32::MAX);
     for &i in pool {
         let v = &variants[i as usize];
         if !v.can_hold(input, output) {
             continue;
         }
         for (place, load) in v.loads.iter().enumerate() {
-            let key = (
-                (load.prefill as f64 + f64::from(input)) * v.speed.0,
-                f64::from(load.requests) * v.speed.1,
-            );
+            let prompts = load.prefill as f64 + f64::from(input);
+            let held = HELD * (f64::from(load.requests) + 1.0);
+            let work = prompts * v.pace.prompt_token + held * v.pace.request;
+            let key = (work, load.requests);
             if key < least {
                 least = key;
                 best = Some((i as usize, place));

@@ -30,6 +30,7 @@ fn input(catalogue: &Catalogue, rate: f64, stock: u32) -> PlanInput<'_> {
             shape: RequestShape::fixed(800.0, 200.0).expect("a valid shape"),
             dispersion: 1.0,
             capacity_factor: 1.0,
+            doubt: 1.0,
         }],
         stock: BTreeMap::from([("L4".to_owned(), stock)]),
         quotas: BTreeMap::new(),

@@ -110,6 +110,7 @@ impl Script {
             shape: d.shape,
             dispersion: 1.0,
             capacity_factor: 1.0,
+            doubt: 1.0,
         };
         let input = PlanInput {
             catalogue,

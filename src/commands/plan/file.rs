@@ -148,6 +148,7 @@ fn workload(
         shape,
         dispersion,
         capacity_factor: 1.0,
+        doubt: 1.0,
     })
 }
 
