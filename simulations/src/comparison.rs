@@ -10,6 +10,7 @@
 //! A scenario that gives its own initial fleet has it for all but `static`. Runs do not share anything that changes, so
 //! callers may run them side by side.
 
+use wva_models::catalogue::Catalogue;
 use wva_models::iteration::ReplicaModel;
 use wva_optimizer::planner::{
     CapacityTable, PlanInput, PlannerSettings, VariantBelief, Workload, plan,
@@ -72,7 +73,7 @@ impl<'a> Comparison<'a> {
         }
         let planned = match &scenario.fleet.initial {
             Some(given) => given.clone(),
-            None => planned(scenario, &priors, opening)?,
+            None => opening_fleet(&scenario.catalogue, opening)?,
         };
         Ok(Self {
             scenario,
@@ -157,14 +158,16 @@ fn priors(scenario: &Scenario) -> Vec<ReplicaModel> {
         .collect()
 }
 
-/// The cheapest fleet for a demand, by what the catalogue believes.
-fn planned(
-    scenario: &Scenario,
-    priors: &[ReplicaModel],
+/// The cheapest fleet for a demand, by what the catalogue believes: replicas in its order of variants.
+///
+/// # Errors
+/// [`ProblemError`] when the catalogue's limits contradict each other.
+pub fn opening_fleet(
+    catalogue: &Catalogue,
     demand: Vec<StreamDemand>,
 ) -> Result<Vec<u32>, ProblemError> {
-    let belief = |&replica: &ReplicaModel| VariantBelief {
-        replica,
+    let belief = |v| VariantBelief {
+        replica: catalogue.replica_model(v),
         margin: 1.0,
         current: 0,
         available: None,
@@ -180,10 +183,10 @@ fn planned(
         doubt: 1.0,
     };
     let input = PlanInput {
-        catalogue: &scenario.catalogue,
-        beliefs: priors.iter().map(belief).collect(),
+        catalogue,
+        beliefs: catalogue.variants.iter().map(belief).collect(),
         workloads: demand.into_iter().map(workload).collect(),
-        stock: scenario.catalogue.stock.clone(),
+        stock: catalogue.stock.clone(),
         quotas: Default::default(),
         settings: PlannerSettings::default(),
     };

@@ -10,8 +10,8 @@ use wva_optimizer::snapshot::StreamSample;
 
 use super::engine::EngineReading;
 
-/// Newest version of the format that is understood.
-pub const VERSION: u32 = 1;
+/// Newest version of the format that is understood: the one that is written.
+pub use wva_models::exchange::PUSH_VERSION as VERSION;
 
 /// One push, the whole state of one pusher.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

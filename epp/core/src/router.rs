@@ -1,7 +1,6 @@
 //! Ready-made pickers, by the names that the simulator's `--router` takes.
 
 use std::fmt;
-use std::str::FromStr;
 
 use crate::choose::{By, Choose};
 use crate::endpoint::Roles;
@@ -114,24 +113,8 @@ impl Router {
     }
 }
 
-/// A name that is none of [`Router::ALL`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no router is called {0:?}: choose random, least-queue, prefix or slo")]
-pub struct UnknownRouter(pub String);
-
 impl fmt::Display for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-impl FromStr for Router {
-    type Err = UnknownRouter;
-
-    fn from_str(name: &str) -> Result<Self, UnknownRouter> {
-        let mut routers = Self::ALL.into_iter();
-        routers
-            .find(|r| r.name() == name)
-            .ok_or_else(|| UnknownRouter(name.to_owned()))
     }
 }

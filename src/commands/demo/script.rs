@@ -9,9 +9,7 @@ use wva_models::catalogue::Catalogue;
 use wva_models::iteration::ReplicaModel;
 use wva_models::service_class::{Bound, Statistic};
 use wva_models::variant::Role;
-use wva_optimizer::planner::{
-    CapacityTable, PlanInput, PlannerSettings, VariantBelief, Workload, plan,
-};
+use wva_simulations::comparison::opening_fleet;
 use wva_simulations::policy::static_fleet::{StaticSettings, cheapest};
 use wva_simulations::request::{Request, RequestList, RequestSource as _, Stream};
 use wva_simulations::run::{Options, Setup};
@@ -96,34 +94,8 @@ impl Script {
         let until = OPENING_S.min(self.duration_s);
         let demand = StreamDemand::of(&self.source(), self.seed, until);
         let catalogue = &self.catalogue;
-        let belief = |v| VariantBelief {
-            replica: catalogue.replica_model(v),
-            margin: 1.0,
-            current: 0,
-            available: None,
-        };
-        let workload = |d: StreamDemand| Workload {
-            model: d.model,
-            class: d.class,
-            bucket: 0,
-            rate: d.rate,
-            shape: d.shape,
-            dispersion: 1.0,
-            capacity_factor: 1.0,
-            doubt: 1.0,
-        };
-        let input = PlanInput {
-            catalogue,
-            beliefs: catalogue.variants.iter().map(belief).collect(),
-            workloads: demand.into_iter().map(workload).collect(),
-            stock: catalogue.stock.clone(),
-            quotas: Default::default(),
-            settings: PlannerSettings::default(),
-        };
-        let planned = plan(&input, &mut CapacityTable::default());
-        let planned =
-            planned.map_err(|e| Diagnostic::new(format!("no fleet for the start: {e}")))?;
-        let mut replicas = planned.plan.replicas;
+        let mut replicas = opening_fleet(catalogue, demand)
+            .map_err(|e| Diagnostic::new(format!("no fleet for the start: {e}")))?;
         for stream in &self.streams {
             let of = |v: &usize| catalogue.variants[*v].model == stream.model;
             let own: Vec<usize> = (0..catalogue.variants.len()).filter(of).collect();
