@@ -36,7 +36,7 @@ Conditions of --fail-if speak of the policy `wva` (or the first, where it does n
   cost, gpu_hours, attainment, requests, missed, failed, shed, mean_replicas, max_replicas, scaling_events,
   p50_ttft .. p99_e2e and mean_itl in ms, s or min (the worst interactive class, or `p99_ttft[chat]`), hpa-queue.cost, static+5%.
 
-Routers of --router and of the scenario's key `router`: least-load (default: prompt work outstanding, then requests), and as the
+Routers of --router and of the scenario's key `router`: least-load (default: least work in prompts and requests outstanding), and as the
 Endpoint Picker does it, from scraped gauges, its own counts and the laws learned: random, least-queue, prefix, slo.
 
 Traces are told apart by content: Azure, BurstGPT and similar CSV, Mooncake JSON lines, rate files `t_s,rate_rps`.

@@ -105,7 +105,7 @@ impl Pace {
 }
 
 /// Part of a typical request that one in flight is taken to have left beside its prompt.
-const HELD: f64 = 0.3;
+const HELD: f64 = 0.1;
 
 /// The least loaded replica's (variant, place in its ready list) among those of `pool` that can hold the request; the
 /// first of equals; `None` when there is none.
