@@ -1,8 +1,8 @@
 //! Offered traffic per (model, class), from whoever knows it best.
 //!
 //! An endpoint picker sees what is offered, and its class. The engines see only what reached them, and no class: their
-//! count stands in for the model's default class where no picker is heard, or what one claims cannot be ([`doubt`]), and says so. Prefill pods are left out, because
-//! each of their requests comes to a decode pod too.
+//! count stands in for the model's default class where no picker is heard, or what one claims cannot be (`streams::doubt`),
+//! and says so. Prefill pods are left out, because each of their requests comes to a decode pod too.
 
 mod doubt;
 mod engines;

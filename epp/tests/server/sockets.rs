@@ -78,7 +78,7 @@ async fn until(what: impl Fn() -> bool) {
 /// The answers of a stream. Their head comes with the first of them, so it can only be waited for when something was said.
 enum Answers {
     Asked(JoinHandle<Result<Response<Streaming<ProcessingResponse>>, Status>>),
-    Begun(Streaming<ProcessingResponse>),
+    Begun(Box<Streaming<ProcessingResponse>>),
 }
 
 impl Answers {
@@ -86,7 +86,9 @@ impl Answers {
         loop {
             match self {
                 Self::Begun(answers) => return answers.message().await,
-                Self::Asked(head) => *self = Self::Begun(head.await.unwrap()?.into_inner()),
+                Self::Asked(head) => {
+                    *self = Self::Begun(Box::new(head.await.unwrap()?.into_inner()))
+                }
             }
         }
     }
