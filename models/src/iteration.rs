@@ -65,6 +65,32 @@ impl IterationLaw {
             }
     }
 
+    /// All parameters with their names, in the order of their declaration: for whoever has to look at each of them.
+    #[must_use]
+    pub const fn parameters(&self) -> [(&'static str, f64); 8] {
+        // Whole: a parameter that is added later must be among them.
+        let Self {
+            overhead_s,
+            floor_s,
+            per_token_s,
+            per_kv_token_s,
+            per_sequence_s,
+            per_chunk_context_s,
+            prefill_overhead_s,
+            front_end_s,
+        } = *self;
+        [
+            ("overhead_s", overhead_s),
+            ("floor_s", floor_s),
+            ("per_token_s", per_token_s),
+            ("per_kv_token_s", per_kv_token_s),
+            ("per_sequence_s", per_sequence_s),
+            ("per_chunk_context_s", per_chunk_context_s),
+            ("prefill_overhead_s", prefill_overhead_s),
+            ("front_end_s", front_end_s),
+        ]
+    }
+
     /// The weight-read floor against compute time, with a soft corner (q = 2), in seconds.
     #[must_use]
     pub fn compute(&self, tokens: f64) -> f64 {

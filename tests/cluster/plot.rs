@@ -18,8 +18,8 @@ use wva_testbed::kubelet::{EmulatedServers, NodeSpec};
 use wva_testbed::process::Process;
 use wva_testbed::{ControlPlane, Error, Kubelet, Options, eventually, or_skip};
 
-use crate::load::{Load, MODEL};
-use crate::site::{CHEAP, LARGE, START_UP, Site, Variant, counts, decisions, promises};
+use crate::load::Load;
+use crate::site::{CHEAP, LARGE, Site, Variant, counts, decisions, promises};
 
 /// Everything is so many times as fast as by default.
 const FASTER: f64 = 30.0;
@@ -129,22 +129,7 @@ impl<'a> Plot<'a> {
 
     /// The variant of a Deployment.
     pub fn variant(&self, variant: Variant) -> Value {
-        json!({
-            "apiVersion": "llmd.ai/v1alpha1",
-            "kind": "VariantAutoscaling",
-            "metadata": {
-                "name": variant.name,
-                "namespace": self.namespace,
-                "annotations": {"wva.llmd.ai/start-up-seconds": START_UP.to_string()},
-            },
-            "spec": {
-                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": variant.name},
-                "modelID": MODEL,
-                "variantCost": variant.cost,
-                "minReplicas": 1,
-                "maxReplicas": 8,
-            },
-        })
+        self.autoscaling(variant, (1, 8))
     }
 
     pub fn variants(&self) -> Api<DynamicObject> {

@@ -210,6 +210,26 @@ impl Site {
     pub fn admin(&self) -> &Access {
         &self.admin
     }
+
+    /// The VariantAutoscaling of a Deployment, which may ask for so many replicas at least, and at most.
+    pub fn autoscaling(&self, variant: Variant, (least, most): (u32, u32)) -> Value {
+        json!({
+            "apiVersion": "llmd.ai/v1alpha1",
+            "kind": "VariantAutoscaling",
+            "metadata": {
+                "name": variant.name,
+                "namespace": self.namespace,
+                "annotations": {"wva.llmd.ai/start-up-seconds": START_UP.to_string()},
+            },
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": variant.name},
+                "modelID": MODEL,
+                "variantCost": variant.cost,
+                "minReplicas": least,
+                "maxReplicas": most,
+            },
+        })
+    }
 }
 
 /// Lines of a controller's log that say what it decided, and what troubled it.

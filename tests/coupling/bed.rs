@@ -12,8 +12,7 @@ use wva_testbed::process::Process;
 use wva_testbed::{ControlPlane, Daemon, Envoy, Error, Kubelet, Options, eventually, or_skip};
 
 use crate::envoy;
-use crate::load::MODEL;
-use crate::site::{CHEAP, LARGE, START_UP, Site, decisions, promises};
+use crate::site::{CHEAP, LARGE, Site, decisions, promises};
 use crate::users::{Users, ask};
 
 /// Tests, each with a place in front of Envoy.
@@ -117,24 +116,8 @@ impl Bed {
     }
 
     /// Lets the controller ask for so many replicas at least, and at most.
-    pub async fn bound(&self, (least, most): (u32, u32)) {
-        self.apply(&json!({
-            "apiVersion": "llmd.ai/v1alpha1",
-            "kind": "VariantAutoscaling",
-            "metadata": {
-                "name": CHEAP.name,
-                "namespace": self.namespace,
-                "annotations": {"wva.llmd.ai/start-up-seconds": START_UP.to_string()},
-            },
-            "spec": {
-                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": CHEAP.name},
-                "modelID": MODEL,
-                "variantCost": CHEAP.cost,
-                "minReplicas": least,
-                "maxReplicas": most,
-            },
-        }))
-        .await;
+    pub async fn bound(&self, bounds: (u32, u32)) {
+        self.apply(&self.autoscaling(CHEAP, bounds)).await;
     }
 
     /// So many users per second, who all go through Envoy.

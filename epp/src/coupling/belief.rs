@@ -164,21 +164,14 @@ fn concurrency(replica: &ReplicaModel, role: Role, shape: &RequestShape, slo: &S
 /// All that a concurrency depends on.
 fn inputs(replica: &ReplicaModel, input: f64, output: f64, bounds: &[&Slo]) -> Vec<f64> {
     let (law, limits) = (&replica.law, &replica.limits);
-    let mut all = vec![
-        law.overhead_s,
-        law.floor_s,
-        law.per_token_s,
-        law.per_kv_token_s,
-        law.per_sequence_s,
-        law.per_chunk_context_s,
-        law.prefill_overhead_s,
-        law.front_end_s,
+    let mut all: Vec<f64> = law.parameters().map(|(_, value)| value).to_vec();
+    all.extend([
         limits.token_budget,
         limits.max_sequences,
         limits.kv_tokens,
         input,
         output,
-    ];
+    ]);
     for slo in bounds {
         for bound in [slo.ttft, slo.itl, slo.e2e] {
             let numbers = bound.map(|b| {

@@ -159,16 +159,7 @@ impl ServerSpec {
             within(what, delay.as_secs_f64(), 0.0, 1e9, "at most 10⁹ s")?;
         }
         let law = &self.replica.law;
-        for value in [
-            law.overhead_s,
-            law.floor_s,
-            law.per_token_s,
-            law.per_kv_token_s,
-            law.per_sequence_s,
-            law.per_chunk_context_s,
-            law.prefill_overhead_s,
-            law.front_end_s,
-        ] {
+        for (_, value) in law.parameters() {
             within(
                 "a parameter of the law",
                 value,

@@ -1,7 +1,7 @@
 //! What a run is given.
 
 use wva_models::catalogue::Catalogue;
-use wva_models::iteration::{IterationLaw, ReplicaModel};
+use wva_models::iteration::ReplicaModel;
 
 use crate::fault::Fault;
 use crate::fleet::Router;
@@ -150,30 +150,14 @@ impl Setup<'_> {
 }
 
 fn check_replica(model: &ReplicaModel) -> Result<(), SetupError> {
-    let IterationLaw {
-        overhead_s,
-        floor_s,
-        per_token_s,
-        per_kv_token_s,
-        per_sequence_s,
-        per_chunk_context_s,
-        prefill_overhead_s,
-        front_end_s,
-    } = model.law;
-    for (what, value) in [
-        ("overhead_s", overhead_s),
-        ("floor_s", floor_s),
-        ("per_token_s", per_token_s),
-        ("per_kv_token_s", per_kv_token_s),
-        ("per_sequence_s", per_sequence_s),
-        ("per_chunk_context_s", per_chunk_context_s),
-        ("prefill_overhead_s", prefill_overhead_s),
-        ("front_end_s", front_end_s),
-    ] {
+    for (what, value) in model.law.parameters() {
         at_least_zero(what, value)?;
     }
     // An iteration that takes no time would let the clock stand still.
-    positive("overhead_s + floor_s", overhead_s + floor_s)?;
+    positive(
+        "overhead_s + floor_s",
+        model.law.overhead_s + model.law.floor_s,
+    )?;
     positive("token_budget", model.limits.token_budget)?;
     positive("max_sequences", model.limits.max_sequences)?;
     positive("kv_tokens", model.limits.kv_tokens)

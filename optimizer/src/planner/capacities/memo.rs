@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wva_models::batching::ContinuousBatching;
 use wva_models::capacity::{Capacity, Conditions};
-use wva_models::iteration::{EngineLimits, IterationLaw, ReplicaModel};
+use wva_models::iteration::{EngineLimits, ReplicaModel};
 use wva_models::latency::Arrivals;
 use wva_models::service_class::{Bound, Slo, Statistic};
 
@@ -57,16 +57,6 @@ impl Question {
             role,
             samples,
         } = *model;
-        let IterationLaw {
-            overhead_s,
-            floor_s,
-            per_token_s,
-            per_kv_token_s,
-            per_sequence_s,
-            per_chunk_context_s,
-            prefill_overhead_s,
-            front_end_s,
-        } = law;
         let EngineLimits {
             token_budget,
             max_sequences,
@@ -86,15 +76,8 @@ impl Question {
         question
             .0
             .extend([role as u64, samples as u64, u64::from(pool), kind]);
+        question.numbers(&law.parameters().map(|(_, value)| value));
         question.numbers(&[
-            overhead_s,
-            floor_s,
-            per_token_s,
-            per_kv_token_s,
-            per_sequence_s,
-            per_chunk_context_s,
-            prefill_overhead_s,
-            front_end_s,
             token_budget,
             max_sequences,
             kv_tokens,
