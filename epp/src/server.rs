@@ -11,6 +11,7 @@
 pub mod admission;
 pub(crate) mod around;
 pub mod exchange;
+pub mod framing;
 pub(crate) mod gathered;
 pub mod head;
 pub mod health;
@@ -23,7 +24,7 @@ pub(crate) mod sent;
 pub mod series;
 mod service;
 pub mod shared;
-pub mod stream;
+mod stream;
 pub mod tally;
 pub mod tls;
 pub mod wire;

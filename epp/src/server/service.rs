@@ -16,16 +16,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::Status;
 use tonic::body::Body;
 use tonic::server::Grpc;
-use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::health::{Check, Health, Watch};
 use super::listen::Speak;
 use super::shared::Shared;
-use super::stream::{Answers, Begun};
-use super::wire::{ProcessingRequest, ProcessingResponse};
+use super::stream::Answers;
 
 const PROCESS: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
@@ -37,19 +36,6 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 /// Time without a word after which a peer is asked whether it is there, and then to answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
-
-/// `Process`.
-struct Process(Arc<Shared>);
-
-impl tonic::server::StreamingService<ProcessingRequest> for Process {
-    type Response = ProcessingResponse;
-    type ResponseStream = Answers;
-    type Future = Begun;
-
-    fn call(&mut self, request: tonic::Request<Streaming<ProcessingRequest>>) -> Self::Future {
-        Begun::new(Answers::new(request.into_inner(), Arc::clone(&self.0)))
-    }
-}
 
 /// What a port serves.
 #[derive(Clone)]
@@ -80,8 +66,7 @@ impl Services {
                 Status::unavailable("the endpoints are not known yet").into_http()
             }
             (PROCESS, Some(shared)) => {
-                let process = Process(Arc::clone(shared));
-                self.grpc().streaming(process, request).await
+                Answers::begin(request.into_body(), self.most_message, Arc::clone(shared)).await
             }
             (CHECK, _) => self.grpc().unary(Check(health), request).await,
             (WATCH, _) => self.grpc().server_streaming(Watch(health), request).await,

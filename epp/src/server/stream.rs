@@ -1,112 +1,175 @@
 //! A gRPC stream that owns an [`Exchange`].
 
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures::Stream;
-use tonic::{Status, Streaming};
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Response};
+use hyper::body::{Body, Frame, Incoming};
+use prost::Message;
+use tonic::Status;
 
 use super::exchange::Exchange;
+use super::framing::{Messages, put};
 use super::shared::Shared;
 use super::wire::{ProcessingRequest, ProcessingResponse};
 
+/// Bytes of answers that go out together at least, where there are as many.
+const TOGETHER: usize = 32 << 10;
+
 /// The messages to the proxy, made as its messages come. Polled by the connection's task for this request: no task and no
 /// channel of its own.
-pub struct Answers {
-    incoming: Streaming<ProcessingRequest>,
+pub(super) struct Answers {
+    incoming: Incoming,
+    messages: Messages,
     exchange: Exchange,
     shared: Arc<Shared>,
-    first: Option<Result<ProcessingResponse, Status>>,
-    ended: bool,
+    first: Option<Bytes>,
+    end: End,
+}
+
+/// How a stream ends.
+enum End {
+    /// It does not yet.
+    Open,
+    /// With this.
+    With(Status),
+    /// It has.
+    Told,
 }
 
 impl Answers {
-    /// The answers to what comes.
-    #[must_use]
-    pub fn new(incoming: Streaming<ProcessingRequest>, shared: Arc<Shared>) -> Self {
+    /// The response to what comes. A proxy that has not seen the head of the answers, when this process ends, may ask
+    /// another picker with what it has kept of the request; had it seen it, the request would be lost. So the head goes out
+    /// with the first answer.
+    pub(super) async fn begin(
+        incoming: Incoming,
+        most_message: usize,
+        shared: Arc<Shared>,
+    ) -> Response<tonic::body::Body> {
         shared.metrics.streams.inc();
-        Self {
+        let mut answers = Self {
             incoming,
+            messages: Messages::new(most_message),
             exchange: Exchange::new(Arc::clone(&shared)),
             shared,
             first: None,
-            ended: false,
+            end: End::Open,
+        };
+        answers.first = poll_fn(|context| answers.poll_data(context)).await;
+        match &answers.end {
+            End::With(status) if answers.first.is_none() && status.code() != tonic::Code::Ok => {
+                status.clone().into_http()
+            }
+            _ => {
+                let mut response = Response::new(tonic::body::Body::new(answers));
+                let kind = HeaderValue::from_static("application/grpc");
+                response.headers_mut().insert(CONTENT_TYPE, kind);
+                response
+            }
         }
+    }
+
+    /// The answers that there are; `None` at the end.
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut out = BytesMut::new();
+        while out.len() < TOGETHER {
+            match self.poll_answer(context) {
+                Poll::Ready(Some(answer)) => put(&mut out, &answer),
+                _ if !out.is_empty() => break,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Some(out.freeze()))
+    }
+
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Option<ProcessingResponse>> {
+        loop {
+            if let Some(answer) = self.exchange.to_send() {
+                return Poll::Ready(Some(answer));
+            }
+            if !matches!(self.end, End::Open) {
+                return Poll::Ready(None);
+            }
+            if self.exchange.closing() {
+                self.end = End::With(Status::ok(""));
+                return Poll::Ready(None);
+            }
+            if let Some(waiting) = self.exchange.waiting()
+                && let Poll::Ready(outcome) = Pin::new(waiting).poll(context)
+            {
+                self.exchange.admitted(outcome);
+                continue;
+            }
+            if let Err(end) = ready!(self.poll_message(context)) {
+                self.end = End::With(end);
+            }
+        }
+    }
+
+    /// Takes the next message of the proxy, or a piece of it.
+    ///
+    /// # Errors
+    /// What the stream ends with.
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        if let Some(message) = self.messages.whole()? {
+            let message = ProcessingRequest::decode(message);
+            let message = message.map_err(|e| Status::internal(e.to_string()))?;
+            return Poll::Ready(self.exchange.receive(message));
+        }
+        Poll::Ready(
+            match ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
+                Some(Ok(frame)) => {
+                    if let Ok(piece) = frame.into_data() {
+                        self.messages.push(piece);
+                    }
+                    Ok(())
+                }
+                None if !self.messages.is_between() => {
+                    Err(Status::internal("the stream ends within a message"))
+                }
+                // The proxy has ended it, or is gone.
+                None | Some(Err(_)) => Err(Status::ok("")),
+            },
+        )
+    }
+}
+
+impl Body for Answers {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let data = match self.first.take() {
+            Some(first) => Some(first),
+            None => ready!(self.poll_data(context)),
+        };
+        if let Some(data) = data {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        let end = std::mem::replace(&mut self.end, End::Told);
+        Poll::Ready(match end {
+            End::With(status) => {
+                let mut trailers = HeaderMap::new();
+                // A status of ours has nothing in it that a header may not have.
+                let _ = status.add_header(&mut trailers);
+                Some(Ok(Frame::trailers(trailers)))
+            }
+            _ => None,
+        })
     }
 }
 
 impl Drop for Answers {
     fn drop(&mut self) {
         self.shared.metrics.streams.dec();
-    }
-}
-
-impl Stream for Answers {
-    type Item = Result<ProcessingResponse, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if let Some(first) = this.first.take() {
-            return Poll::Ready(Some(first));
-        }
-        loop {
-            if let Some(message) = this.exchange.to_send() {
-                return Poll::Ready(Some(Ok(message)));
-            }
-            if this.ended || this.exchange.closing() {
-                return Poll::Ready(None);
-            }
-            if let Some(waiting) = this.exchange.waiting()
-                && let Poll::Ready(outcome) = Pin::new(waiting).poll(context)
-            {
-                this.exchange.admitted(outcome);
-                continue;
-            }
-            match Pin::new(&mut this.incoming).poll_next(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => this.ended = true,
-                Poll::Ready(Some(Ok(message))) => {
-                    if let Err(status) = this.exchange.receive(message) {
-                        this.ended = true;
-                        return Poll::Ready(Some(Err(status)));
-                    }
-                }
-                Poll::Ready(Some(Err(status))) => {
-                    this.ended = true;
-                    return Poll::Ready(Some(Err(status)));
-                }
-            }
-        }
-    }
-}
-
-/// Answers of which the first is there. A proxy that has not seen the head of the answers, when this process ends, may ask
-/// another picker with what it has kept of the request; had it seen it, the request would be lost.
-pub struct Begun(Option<Answers>);
-
-impl Begun {
-    /// Of these answers.
-    #[must_use]
-    pub const fn new(answers: Answers) -> Self {
-        Self(Some(answers))
-    }
-}
-
-impl Future for Begun {
-    type Output = Result<tonic::Response<Answers>, Status>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answers = self.0.as_mut().expect("polled until it is ready");
-        let first = ready!(Pin::new(answers).poll_next(context));
-        let mut answers = self.0.take().expect("just polled");
-        Poll::Ready(match first {
-            Some(Err(status)) => Err(status),
-            first => {
-                answers.first = first;
-                Ok(tonic::Response::new(answers))
-            }
-        })
     }
 }
