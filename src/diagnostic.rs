@@ -75,6 +75,14 @@ impl Diagnostic {
         self
     }
 
+    /// What to do about it, where nothing says that yet.
+    pub fn or_help(self, help: &str) -> Self {
+        match self.help {
+            Some(_) => self,
+            None => self.help(help),
+        }
+    }
+
     /// Points at a line and column (both from 1; 0 means not known) of a file with this text.
     pub fn at(mut self, file: &str, text: &str, line: usize, column: usize) -> Self {
         let source = line.checked_sub(1).and_then(|l| text.lines().nth(l));

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -182,7 +183,7 @@ fn start(
 
 fn served(shared: &Shared) {
     let flow = shared.metrics.flow("m", "m", "someone", 0);
-    flow.requests.inc();
+    flow.told.arrivals.fetch_add(1, Relaxed);
     let mut ended = Ended {
         first: Some(0.2),
         whole: 2.2,
@@ -226,6 +227,24 @@ async fn an_outage_loses_no_count_and_repeats_none() {
     let push = until("count of all", || newest(&told).filter(|p| counts(p, 3.0))).await;
     let stream = &push.streams[0];
     assert_eq!((stream.model.as_str(), stream.class.as_str()), ("m", ""));
+    // Shed or failed by their server, but not what the client did.
+    let flow = shared.metrics.flow("m", "m", "", 0);
+    for code in [
+        "ResourceExhausted",
+        "ServiceUnavailable",
+        "ModelServerError",
+        "BadRequest",
+        "Aborted",
+    ] {
+        flow.told.arrivals.fetch_add(1, Relaxed);
+        shared.metrics.failed(&flow, code);
+    }
+    until("the lost", || {
+        let newest = newest(&told)?;
+        let stream = newest.streams.first()?;
+        ((stream.arrivals, stream.met, stream.missed) == (8.0, 0.0, 3.0)).then_some(())
+    })
+    .await;
     assert_eq!(
         (stream.input_tokens.count, stream.input_tokens.sum),
         (3.0, 6000.0)

@@ -70,9 +70,9 @@ pub struct Counted {
     /// Mean gap between a finished request's tokens, seconds.
     #[serde(default)]
     pub tpot: Buckets,
-    /// Finished requests that met all bounds of their class; 0 with `missed` 0 where the picker does not judge.
+    /// Finished requests that met all bounds of their class; 0 where the picker does not judge that.
     pub met: f64,
-    /// Requests that missed them, failed or were shed.
+    /// Requests that missed them, failed or were shed; only the failed and the shed where the picker does not judge.
     pub missed: f64,
     /// Requests that wait at the picker now.
     pub held: f64,

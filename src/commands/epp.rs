@@ -69,13 +69,14 @@ impl Epp {
             let server = server.map_err(|error| {
                 refused(error, "--grpc-port, --grpc-health-port or --metrics-port")
             })?;
+            let origin = feeds.origin().clone();
+            let fed = feeds.start(&self.flags.controller, server.shared())?;
             tracing::info!(
-                origin = ?feeds.origin(),
+                ?origin,
                 grpc = self.grpc.grpc_port,
                 version = env!("CARGO_PKG_VERSION"),
                 "serving"
             );
-            let fed = feeds.start(&self.flags.controller, server.shared())?;
             server.run(stop).await;
             drop(fed);
             Ok(())

@@ -79,14 +79,15 @@ impl Gateway {
                 let at = server
                     .addresses()
                     .map_err(|e| Diagnostic::new(e.to_string()))?;
+                let origin = feeds.origin().clone();
+                let fed = feeds.start(&self.flags.controller, server.shared())?;
                 tracing::info!(
-                    origin = ?feeds.origin(),
+                    ?origin,
                     http = %at.http,
                     metrics = %at.metrics,
                     version = env!("CARGO_PKG_VERSION"),
                     "serving"
                 );
-                let fed = feeds.start(&self.flags.controller, server.shared())?;
                 server.run(stop).await;
                 drop(fed);
                 Ok(())

@@ -122,6 +122,7 @@ fn what_cannot_be_served_is_said_at_once() {
             "soon",
         ])
         .refused(&["--connect-timeout", "500ms"]);
+    folder.write("a.yaml", "endpoints: []\n");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("an address").port().to_string();
     let at = [

@@ -10,6 +10,7 @@ mod examples;
 mod gateway;
 mod inputs;
 mod migrate;
+mod picker;
 mod plan;
 mod predict;
 mod simulate;

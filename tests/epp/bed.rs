@@ -23,10 +23,11 @@ pub enum Place {
     Pool,
     LegacyPool,
     Selected,
+    Overload,
 }
 
 impl Place {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Picks,
         Self::Prefixes,
         Self::Bodies,
@@ -38,6 +39,7 @@ impl Place {
         Self::Pool,
         Self::LegacyPool,
         Self::Selected,
+        Self::Overload,
     ];
 
     pub const fn number(self) -> u8 {

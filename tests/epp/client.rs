@@ -23,11 +23,12 @@ pub fn completion(model: &str, prompt: &str) -> Value {
     json!({"model": model, "prompt": prompt, "max_tokens": 5})
 }
 
-/// What came back: status, body, and the reason of a refusal.
+/// What came back: status, body, and of a refusal its reason and the seconds after which to come back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub status: u16,
     pub reason: Option<String>,
+    pub retry_after: Option<u32>,
     pub body: Vec<u8>,
 }
 
@@ -49,10 +50,14 @@ pub async fn post(url: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Answer 
         request = request.header(*name, *value);
     }
     let response = request.send().await.unwrap();
-    let reason = response.headers().get("x-llm-d-request-dropped-reason");
+    let header = |name: &str| {
+        let value = response.headers().get(name);
+        value.map(|v| v.to_str().unwrap().to_owned())
+    };
     Answer {
         status: response.status().as_u16(),
-        reason: reason.map(|r| r.to_str().unwrap().to_owned()),
+        reason: header("x-llm-d-request-dropped-reason"),
+        retry_after: header("retry-after").map(|v| v.parse().unwrap()),
         body: response.bytes().await.unwrap().to_vec(),
     }
 }
@@ -87,6 +92,7 @@ fn parsed(answer: &[u8]) -> Answer {
     Answer {
         status: head[9..12].parse().unwrap(),
         reason: None,
+        retry_after: None,
         body: if chunked { joined(body) } else { body.to_vec() },
     }
 }

@@ -6,6 +6,7 @@ mod bodies;
 mod client;
 mod cluster;
 mod failures;
+mod overload;
 mod picks;
 mod puppet;
 mod routes;

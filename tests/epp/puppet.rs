@@ -39,6 +39,8 @@ pub enum Script {
     Events(Vec<Bytes>),
     /// The head of an event stream and one event, and then nothing.
     Hang,
+    /// As vLLM answers, after so long.
+    Slow(Duration),
 }
 
 #[derive(Default)]
@@ -128,6 +130,10 @@ async fn answer(State(inside): State<Arc<Inside>>, body: Bytes) -> Response {
         Script::Plain => plain(&body).into_response(),
         Script::Json(pieces) => pieced("application/json", pieces, false),
         Script::Events(pieces) => pieced("text/event-stream", pieces, false),
+        Script::Slow(service) => {
+            tokio::time::sleep(service).await;
+            plain(&body).into_response()
+        }
         Script::Hang => {
             let first = Bytes::from_static(b"data: {\"choices\":[{\"text\":\"a\"}]}\n\n");
             pieced("text/event-stream", vec![first], true)

@@ -79,7 +79,7 @@ impl Tally {
 
     /// Judges its requests by the bounds of `class`, for origins that do not judge themselves: as missed count the refused
     /// and those beyond the bound that more of them are beyond. One request may miss by both times, so this is the least
-    /// that can have missed. Without a bound or a histogram nothing is said.
+    /// that can have missed. Without a bound or a histogram, all that were not refused count as met.
     pub fn judge(&mut self, class: &ClassTarget) {
         if self.met + self.missed > 0.0 {
             return;
@@ -90,6 +90,7 @@ impl Tally {
             beyond(&self.tpot, class.tpot_s),
         );
         let judged = match (first, gap) {
+            (None, None) if self.refused > 0.0 => (self.arrivals - self.refused).max(0.0),
             (None, None) => return,
             (Some(_), _) => self.ttft.count,
             (None, Some(_)) => self.tpot.count,
@@ -218,12 +219,13 @@ mod tests {
         };
         t.judge(&class);
         assert_eq!((t.met, t.missed), (70.0, 37.0));
-        let mut unknown = Tally {
-            refused: 7.0,
-            ..Tally::default()
-        };
+        let mut unknown = Tally::default();
         unknown.judge(&class);
         assert_eq!((unknown.met, unknown.missed), (0.0, 0.0));
+        unknown.arrivals = 10.0;
+        unknown.refused = 7.0;
+        unknown.judge(&class);
+        assert_eq!((unknown.met, unknown.missed), (3.0, 7.0));
         assert_eq!(above(&histogram(&[60.0, 80.0], 100.0), 9.0), Some(20.0));
     }
 

@@ -46,9 +46,17 @@ struct Item {
     since: f64,
 }
 
+/// The last of a flow.
+struct Last {
+    id: u64,
+    place: u64,
+}
+
 /// Share of the rate that is taken to be left to the less important when the more important take all of it: it will not
 /// stay so for ever.
 const LEAST_LEFT: f64 = 0.02;
+/// Waits after which whoever is refused is told to come back, at most.
+const MOST_WAITS: f64 = 4.0;
 
 /// The queues.
 #[derive(Debug, Clone)]
@@ -156,8 +164,8 @@ impl FlowControl {
     }
 
     /// A refusal that says when to come back: when those who wait now are served, and after others who were told so, as
-    /// far apart as requests go, so that not all come back at once to a queue that is full again. At most twice the wait,
-    /// since not all do come back.
+    /// far apart as requests go, so that not all come back at once to a queue that is full again. At most [`MOST_WAITS`]
+    /// times the wait, since not all do come back.
     fn refuse(&mut self, kind: RefusalKind, priority: i32, now: f64) -> Refusal {
         let (wait, spacing) = (self.wait(priority, now), self.spacing(priority, now));
         let retry_after = wait.map(|wait| {
@@ -165,14 +173,15 @@ impl FlowControl {
             let Some((band, spacing)) = band.zip(spacing) else {
                 return wait;
             };
-            let at = (band.promised + spacing).clamp(now + wait, now + 2.0 * wait);
+            let at = (band.promised + spacing).clamp(now + wait, now + MOST_WAITS * wait);
             band.promised = at;
             at - now
         });
         Refusal { kind, retry_after }
     }
 
-    /// Queues a request. Where there is no room, less important ones make some: their refusals are added to `shed`.
+    /// Queues a request. Where there is no room, less important ones make some, or the last of a flow that has more waiting
+    /// than this one's: their refusals are added to `shed`.
     ///
     /// # Errors
     /// [`Refusal`] with [`RefusalKind::QueueFull`] when there is no room, with [`RefusalKind::Infeasible`] when it could
@@ -200,7 +209,12 @@ impl FlowControl {
             .entry(Reverse(priority))
             .or_insert_with(|| Band::new(settings));
         if !band.has_room(arrival.bytes) || !self.make_room(&arrival, now, shed) {
-            return Err(self.refuse(RefusalKind::QueueFull, priority, now));
+            let Some(last) = self.gives_way(&arrival) else {
+                return Err(self.refuse(RefusalKind::QueueFull, priority, now));
+            };
+            self.take(last.place);
+            let refusal = self.refuse(RefusalKind::QueueFull, priority, now);
+            shed.push((last.id, refusal));
         }
         self.enter(arrival, now);
         Ok(())
@@ -255,6 +269,18 @@ impl FlowControl {
             shed.push((id, self.refuse(RefusalKind::Shed, priority, now)));
         }
         true
+    }
+
+    /// Who makes room for a request of the same priority: the last of the flow that has most waiting, if that has more than
+    /// the request's will have then. A queue that is full of one flow's requests would otherwise be closed to all others.
+    fn gives_way(&self, arrival: &Arrival) -> Option<Last> {
+        let band = self.bands.get(&Reverse(arrival.priority))?;
+        let place = band.gives_way(arrival)?;
+        let last = &self.items.get(&place)?.arrival;
+        let fits = |bytes: u64, most| (bytes - last.bytes).saturating_add(arrival.bytes) <= most;
+        let fits = fits(band.bytes, band.most_bytes()) && fits(self.bytes, self.settings.max_bytes);
+        let id = last.id;
+        fits.then_some(Last { id, place })
     }
 
     /// Takes one out of all tables.

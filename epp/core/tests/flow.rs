@@ -109,6 +109,29 @@ fn equal_flows_get_equal_shares_whoever_shouts() {
 }
 
 #[test]
+fn a_queue_full_of_one_flow_is_not_closed_to_others() {
+    let mut settings = settings(Fairness::RoundRobin, Ordering::FirstCome);
+    settings.default_band.max_requests = 4;
+    let mut control = control(settings);
+    let mut shed = Vec::new();
+    let mut offer = |id, flow| {
+        let offered = control.offer(arrival(id, 0, flow), 0.0, &mut shed);
+        let shed: Vec<u64> = shed.drain(..).map(|(id, _)| id).collect();
+        (offered.is_ok(), shed)
+    };
+    for id in 1..=4 {
+        assert_eq!(offer(id, 7), (true, vec![]));
+    }
+    assert_eq!(offer(5, 7), (false, vec![]));
+    assert_eq!(offer(6, 8), (true, vec![4]));
+    assert_eq!(offer(7, 8), (true, vec![3]));
+    // Two of each: nobody has more than the other would have.
+    assert_eq!(offer(8, 8), (false, vec![]));
+    assert_eq!(offer(9, 9), (true, vec![7]));
+    assert_eq!(control.len(), 4);
+}
+
+#[test]
 fn the_least_important_make_room() {
     let limits = FlowSettings {
         max_requests: 3,
@@ -263,7 +286,9 @@ proptest! {
                         waiting.insert(id, arrival);
                     }
                     for (id, _) in &gone {
-                        prop_assert!(waiting[id].priority < priority);
+                        let other = &waiting[id];
+                        let fair = fair && other.priority == priority && other.flow != flow;
+                        prop_assert!(other.priority < priority || fair);
                     }
                 }
                 Step::Next => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use wva_models::exchange::{Counted, PUSH_VERSION, Push};
@@ -86,7 +87,8 @@ fn add(counted: &mut Counted, flow: &Series) {
     // Gauges first: whoever moves on meanwhile is counted once at least.
     counted.held += flow.queued.get().max(0) as f64;
     counted.running += flow.running.get().max(0) as f64;
-    counted.arrivals += flow.requests.get() as f64;
+    counted.missed += flow.told.lost.load(Relaxed) as f64;
+    counted.arrivals += flow.told.arrivals.load(Relaxed) as f64;
     flow.told.input.add_to(&mut counted.input_tokens);
     flow.told.output.add_to(&mut counted.output_tokens);
     flow.told.first.add_to(&mut counted.ttft);

@@ -27,7 +27,9 @@ pub enum ListingError {
     #[error(transparent)]
     Yaml(#[from] CatalogueError),
     /// An address that is none: names are not looked up, because the proxy connects to addresses.
-    #[error("{origin}: endpoint {number}: {text:?} is not an IP address, with or without a port")]
+    #[error(
+        "{origin}: endpoint {number}: {text:?} is not an IP address, with or without a port; names are not looked up"
+    )]
     Address {
         /// The file.
         origin: String,
@@ -37,7 +39,9 @@ pub enum ListingError {
         text: String,
     },
     /// An endpoint without a port, or with one that is none.
-    #[error("{origin}: endpoint {number}: it needs a port from 1 to 65535")]
+    #[error(
+        "{origin}: endpoint {number}: it needs a port from 1 to 65535; write for example `port: 8000`"
+    )]
     Port {
         /// The file.
         origin: String,
@@ -45,7 +49,7 @@ pub enum ListingError {
         number: usize,
     },
     /// An address that is listed twice.
-    #[error("{origin}: endpoint {number}: {address} is listed twice")]
+    #[error("{origin}: endpoint {number}: {address} is listed twice; leave one out")]
     Twice {
         /// The file.
         origin: String,

@@ -279,7 +279,6 @@ impl Relay {
     /// Refuses what was never read so far that its flow is known.
     fn refuse_unread(&self, refused: Refused) -> Refused {
         let series = self.shared.metrics.flow("", "", "", 0);
-        series.requests.inc();
         self.refuse(refused, &series)
     }
 }

@@ -155,7 +155,6 @@ impl Exchange {
     /// Refuses what was never read so far that its flow is known.
     fn refuse_unread(&mut self, refused: &Refused) {
         let series = self.shared.metrics.flow("", "", "", 0);
-        series.requests.inc();
         self.refuse(refused, &series);
     }
 }

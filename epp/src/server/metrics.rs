@@ -8,6 +8,7 @@ mod snapshot;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -412,6 +413,13 @@ impl Metrics {
         let flow = series.labels.clone();
         let labels = FlowError { flow, error_code };
         self.errors.get_or_create(&labels).inc();
+        // Not what the client did: mistaken requests, and those that it broke off.
+        if matches!(
+            error_code,
+            "ResourceExhausted" | "ServiceUnavailable" | "ModelServerError"
+        ) {
+            series.told.lost.fetch_add(1, Relaxed);
+        }
     }
 
     /// Counts a choice. `endpoint` is (name, namespace, port) of the chosen one.

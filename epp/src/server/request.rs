@@ -7,6 +7,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use wva_epp_core::endpoint::Slot;
@@ -118,7 +119,7 @@ impl Ready {
     /// # Errors
     /// [`Refused`] where it may neither enter nor wait.
     pub fn enter(&mut self, shared: &Shared) -> Result<Entry, Refused> {
-        self.series.requests.inc();
+        self.series.told.arrivals.fetch_add(1, Relaxed);
         self.series.request_size.observe(self.body.len() as f64);
         let mut hasher = DefaultHasher::new();
         self.head.fairness().hash(&mut hasher);
@@ -169,6 +170,7 @@ impl Ready {
         shared.metrics.decision.observe(taken);
         let choice = picked.inspect_err(|_| shared.metrics.attempted(&self.series, None))?;
         self.note(shared, &choice, pool);
+        self.series.requests.inc();
         let renamed = (self.target != self.asked && self.facts.model.is_some())
             .then(|| (self.target.clone(), self.asked.clone()));
         let text = match self.facts.tally {

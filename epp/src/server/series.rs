@@ -49,7 +49,7 @@ impl Learned {
 #[derive(Debug)]
 pub struct Series {
     pub(super) labels: Flow,
-    /// Requests.
+    /// Requests that were sent on, however many servers were tried.
     pub requests: Counter,
     /// Requests that have been sent and not ended.
     pub running: Gauge,

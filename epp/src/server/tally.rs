@@ -100,6 +100,10 @@ impl Tally {
 /// What the controller is told of the requests of one flow.
 #[derive(Debug)]
 pub struct Told {
+    /// Requests that came, whatever became of them.
+    pub arrivals: AtomicU64,
+    /// Requests that were turned away, or that their server failed: whoever judges them, these were missed.
+    pub lost: AtomicU64,
     /// Prompt tokens of requests that were served: as the server counted them, else as estimated.
     pub input: Tally,
     /// Their output tokens, where the server says.
@@ -117,6 +121,8 @@ pub struct Told {
 impl Default for Told {
     fn default() -> Self {
         Self {
+            arrivals: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             input: Tally::new(Scale::Tokens),
             output: Tally::new(Scale::Tokens),
             first: Tally::new(Scale::Seconds),

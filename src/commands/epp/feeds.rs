@@ -1,6 +1,7 @@
 //! What `wva epp` and `wva gateway` have in common around their servers: the configuration, where the endpoints come from,
 //! and the tasks that keep them true.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::task::JoinSet;
 use wva_epp::clock::Clock;
 use wva_epp::discovery::variants::Variants;
-use wva_epp::discovery::{Origin, discover};
+use wva_epp::discovery::{Origin, discover, listing};
 use wva_epp::objectives;
 use wva_epp::scrape::{ScrapeSettings, Scraper};
 use wva_epp::server::ServeError;
@@ -52,6 +53,7 @@ impl Flags {
         for note in &config.notes {
             tracing::warn!("{note}");
         }
+        self.listed(config.endpoints_file.as_deref())?;
         if self.check {
             return Ok(Verdict::Done);
         }
@@ -86,6 +88,33 @@ impl Flags {
         };
         let config = Config::parse(&input.text, &input.name);
         Ok(config.map_err(|error| Diagnostic::placed(&error.to_string()))?)
+    }
+
+    /// Reads the list of endpoints, where one is named: what is wrong with it should not be found out by the first request.
+    /// Later a wrong list changes nothing.
+    fn listed(&self, configured: Option<&str>) -> Result<(), Failure> {
+        if self.needs_cluster(configured) {
+            return Ok(());
+        }
+        let Origin::File(path) = self.origin(configured, "")? else {
+            return Ok(());
+        };
+        if path == Path::new("-") {
+            return Err(
+                Diagnostic::new("the list of endpoints is read again when it changes")
+                    .help("name a file, not stdin")
+                    .into(),
+            );
+        }
+        let Input { name, text } = Input::read(&path, "a list of endpoints")?;
+        let listed = listing::read(&text, &name, &Variants::default()).map_err(|error| {
+            Diagnostic::placed(&error.to_string())
+                .or_help("list them as `endpoints: [{name: a, address: 10.0.0.1, port: 8000}]`")
+        })?;
+        if listed.is_empty() {
+            tracing::warn!(file = name, "no endpoints are listed yet");
+        }
+        Ok(())
     }
 
     async fn feeds(&self, config: Config, at_least: usize) -> Result<Feeds, Failure> {

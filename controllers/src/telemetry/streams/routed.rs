@@ -126,14 +126,20 @@ fn by_class(
     classes
 }
 
-/// The counters of a pushed stream.
+/// The counters of a pushed stream. A picker that judges nobody tells of those that were lost before or at a server: they
+/// count as refused, and the others are judged here.
 fn pushed_flow(s: &StreamSample) -> FlowReading {
     let prompted = s.input_tokens.sum;
+    let (missed, refused) = if s.met > 0.0 {
+        (s.missed, 0.0)
+    } else {
+        (0.0, s.missed)
+    };
     FlowReading {
         tally: Tally {
             arrivals: s.arrivals,
             met: s.met,
-            missed: s.missed,
+            missed,
             cached: s.prefix_hit.unwrap_or(0.0) * prompted,
             prompted: if s.prefix_hit.is_some() {
                 prompted
@@ -144,7 +150,7 @@ fn pushed_flow(s: &StreamSample) -> FlowReading {
             output: s.output_tokens.clone(),
             ttft: s.ttft.clone(),
             tpot: s.tpot.clone(),
-            refused: 0.0,
+            refused,
         },
         held: s.held,
         running: s.running,

@@ -94,13 +94,24 @@ impl Band {
         }
     }
 
+    pub(super) const fn most_bytes(&self) -> u64 {
+        self.settings.max_bytes
+    }
+
+    fn longest(&self) -> Option<&BTreeSet<Key>> {
+        let flows = self.turn.iter().filter_map(|f| self.flows.get(f));
+        flows.max_by_key(|flow| flow.len())
+    }
+
     /// The place of the one to shed first: the last of the longest flow.
     pub(super) fn sheds(&self) -> Option<u64> {
-        let longest = self
-            .turn
-            .iter()
-            .filter_map(|f| self.flows.get(f))
-            .max_by_key(|q| q.len());
-        longest?.last().map(|key| key.1)
+        self.longest()?.last().map(|key| key.1)
+    }
+
+    /// The same where its flow has more than the arrival's will have when they have changed places.
+    pub(super) fn gives_way(&self, arrival: &Arrival) -> Option<u64> {
+        let own = self.flows.get(&self.flow(arrival)).map_or(0, BTreeSet::len);
+        let longest = self.longest().filter(|flow| flow.len() > own + 1)?;
+        longest.last().map(|key| key.1)
     }
 }
