@@ -11,8 +11,13 @@ const ABSURD: f64 = 1000.0;
 const KEPT: f64 = 10.0;
 /// Multiple of the tokens that a replica can compute in a time, by a law that may be wrong and pages that may lag.
 const COMPUTED: f64 = 5.0;
-/// Multiple of what a replica can do in a time beyond which a counter did not grow, but leapt.
+/// The same of what the models say nothing of.
 const LEAP: f64 = 10.0;
+/// Iterations per second of an engine: each takes 5 ms at least, as long as weights of 10 GB are read or thousands of kernels
+/// are launched.
+const ITERATIONS: f64 = 200.0;
+/// Requests that may wait for a moment while nothing runs.
+const UNSEEN: f64 = 50.0;
 /// Beyond this an f64 no longer tells neighbours apart.
 const MOST: f64 = 1e15;
 
@@ -66,65 +71,112 @@ pub fn plausible(r: &EngineReading, bounds: &Bounds) -> Result<(), Missing> {
             return Err(Missing::new(Reason::Absurd, format!("{name}: {value}")));
         }
     }
+    let waiting = r.waiting.unwrap_or(0.0);
+    if waiting > UNSEEN && running < 1.0 {
+        let detail = format!("{waiting} requests wait, and none runs");
+        return Err(Missing::new(Reason::Absurd, detail));
+    }
     Ok(())
 }
 
-/// Judges a reading by the one before it, `seconds` earlier: no counter grew ten times faster than that of any replica.
+/// How much a counter grew, and how much it can have.
+struct Step {
+    name: &'static str,
+    growth: f64,
+    /// What a replica can do in the time.
+    most: f64,
+    /// Multiple of it beyond which the counter did not grow, but leapt.
+    slack: f64,
+}
+
+/// Judges a reading by the one before it, `seconds` earlier, or by the beginning of its pod: no counter grew several times
+/// faster than that of any replica.
 ///
 /// # Errors
 /// [`Reason::Absurd`] with the counter's name.
 pub fn follows(
     r: &EngineReading,
-    before: &EngineReading,
+    before: Option<&EngineReading>,
     seconds: f64,
     bounds: &Bounds,
 ) -> Result<(), Missing> {
+    let leapt = |step: &Step| step.growth > step.slack * step.most;
+    match steps(r, before, seconds, bounds).into_iter().find(leapt) {
+        Some(Step { name, growth, .. }) => {
+            let detail = format!("{name} grew by {growth:.3e} in {seconds:.0} s");
+            Err(Missing::new(Reason::Absurd, detail))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a replica can have counted from one reading to the other without any allowance, `seconds` later.
+#[must_use]
+pub fn possible(r: &EngineReading, before: &EngineReading, seconds: f64, bounds: &Bounds) -> bool {
+    let steps = steps(r, Some(before), seconds, bounds);
+    steps.iter().all(|step| step.growth <= step.most)
+}
+
+/// Whether anything was done between the two readings.
+#[must_use]
+pub fn moved(r: &EngineReading, before: &EngineReading) -> bool {
+    let steps = steps(r, Some(before), 0.0, &Bounds::default());
+    steps.iter().any(|step| step.growth > 0.0)
+}
+
+fn steps(
+    r: &EngineReading,
+    before: Option<&EngineReading>,
+    seconds: f64,
+    bounds: &Bounds,
+) -> [Step; 6] {
+    let seconds = seconds.max(1.0);
+    let engines = f64::from(r.engines.max(1));
+    let since = |of: fn(&EngineReading) -> f64| of(r) - before.map_or(0.0, of);
+    let step = |name, growth, rate, slack| Step {
+        name,
+        growth,
+        most: rate * seconds,
+        slack,
+    };
     // Cached prompts cost next to nothing, so the bound on what is computed says nothing of them.
-    let most = bounds
+    let taken = bounds
         .tokens_per_second
         .max(Bounds::default().tokens_per_second);
-    let tokens = LEAP * most * seconds.max(1.0);
-    let requests = LEAP * bounds.sequences * seconds.max(1.0);
-    let computed = COMPUTED * bounds.tokens_per_second * seconds.max(1.0);
-    let growths = [
-        (
+    let computed = bounds.tokens_per_second * engines;
+    [
+        step(
             "computed prompt tokens",
             computed_since(r, before),
-            computed * f64::from(r.engines.max(1)),
+            computed,
+            COMPUTED,
         ),
-        (
-            "prompt tokens",
-            r.prompt_tokens - before.prompt_tokens,
-            tokens,
-        ),
-        (
+        step("prompt tokens", since(|r| r.prompt_tokens), taken, LEAP),
+        step(
             "output tokens",
-            r.generation_tokens - before.generation_tokens,
-            tokens,
+            since(|r| r.generation_tokens),
+            computed,
+            COMPUTED,
         ),
-        ("gaps", r.gap.count - before.gap.count, tokens),
-        (
+        step("gaps", since(|r| r.gap.count), computed, COMPUTED),
+        step(
             "finished requests",
-            r.finished.unwrap_or(0.0) - before.finished.unwrap_or(0.0),
-            requests,
+            since(|r| r.finished.unwrap_or(0.0)),
+            bounds.sequences,
+            LEAP,
         ),
-    ];
-    for (name, growth, most) in growths {
-        if growth > most {
-            let detail = format!("{name} grew by {growth:.3e} in {seconds:.0} s");
-            return Err(Missing::new(Reason::Absurd, detail));
-        }
-    }
-    Ok(())
+        step("iterations", since(|r| r.iterations), ITERATIONS, LEAP),
+    ]
 }
 
 /// Prompt tokens that were computed, not found in a cache, between the two readings.
-fn computed_since(r: &EngineReading, before: &EngineReading) -> f64 {
+fn computed_since(r: &EngineReading, before: Option<&EngineReading>) -> f64 {
     let uncached = |r: &EngineReading| Some(r.prompt_tokens - r.cached_tokens?);
-    let known = |of: &dyn Fn(&EngineReading) -> Option<f64>| Some(of(r)? - of(before)?);
+    let known =
+        |of: &dyn Fn(&EngineReading) -> Option<f64>| Some(of(r)? - before.map_or(Some(0.0), of)?);
     known(&|r| r.computed_tokens)
         .or_else(|| known(&uncached))
-        .unwrap_or_else(|| computed(r, Some(before), 0.0))
+        .unwrap_or_else(|| computed(r, before, 0.0))
 }
 
 /// Whether the engine began anew between the two readings.

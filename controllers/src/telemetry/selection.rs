@@ -10,7 +10,7 @@ use super::gathered::{Outcome, Sampled};
 use super::reason::{Missing, Note, Reason, Source};
 use super::targets::{Bounds, PodTarget};
 
-/// Readings in a row that leap the same way before the leap is taken for a new beginning.
+/// Readings behind a leap, each of a replica at work, before it is taken for a new beginning.
 const STRIKES: u32 = 3;
 /// Readings of the same tick of this length are equally fresh, seconds.
 const SAME_S: f64 = 1.0;
@@ -23,11 +23,27 @@ pub struct PodMemory {
     leaps: u32,
     /// Prompt tokens computed so far, and the reading up to which they are counted.
     computed: f64,
-    strikes: u32,
-    /// A rejected reading: if the next ones follow from it, the leap was real.
-    leapt: Option<(f64, Arc<EngineReading>)>,
+    /// Where its counters have leapt to, as long as that is not believed.
+    leap: Option<Leap>,
     /// Per source the newest time stamp and when it was first seen: a clock ahead of ours cannot keep a dead source fresh.
     first_seen: BTreeMap<Source, (f64, f64)>,
+}
+
+/// Counters that are where they cannot have come to.
+///
+/// Waiting does not make it true: neither that the time since the last reading believed grows, which would let any leap
+/// through in the end, nor that nothing contradicts it while the engine has nothing to do. It is a new beginning where the
+/// counters go on from there as those of a replica at work do.
+#[derive(Debug, Clone)]
+struct Leap {
+    /// The first reading behind it, and its time.
+    first: Arc<EngineReading>,
+    since: f64,
+    /// The newest one.
+    newest: Arc<EngineReading>,
+    at: f64,
+    /// Readings so far that are like those of a replica at work.
+    strikes: u32,
 }
 
 /// A reading that was believed.
@@ -43,6 +59,14 @@ pub struct Accepted {
     pub notes: Vec<Note>,
     /// How often the counters of its pod have leapt so far: what lies across a leap was not counted.
     pub leaps: u32,
+}
+
+impl Leap {
+    /// Whether a replica can have counted on from the first reading behind it to this one.
+    fn goes_on(&self, r: &EngineReading, at: f64, bounds: &Bounds) -> bool {
+        !gates::restarted(r, &self.newest)
+            && gates::possible(r, &self.first, at - self.since, bounds)
+    }
 }
 
 impl PodMemory {
@@ -88,7 +112,7 @@ impl PodMemory {
                 rejected.get_or_insert(stale);
                 continue;
             }
-            match self.judge(candidate, at, bounds) {
+            match self.judge(candidate, at, pod.started_at, bounds) {
                 Ok(restarted) => {
                     self.accept(candidate, at, ahead, restarted);
                     break;
@@ -121,43 +145,71 @@ impl PodMemory {
         )
     }
 
-    /// Whether the reading can be true; if so, whether it begins anew.
+    /// Whether the reading can be true; if so, whether it begins anew. The first one is held against the beginning of its
+    /// pod, as far as that is known.
     fn judge(
         &mut self,
         candidate: &Candidate<EngineReading>,
         at: f64,
+        born: Option<f64>,
         bounds: &Bounds,
     ) -> Result<bool, Missing> {
         let r = &candidate.reading;
         gates::plausible(r, bounds)?;
-        let Some(last) = &self.last else {
-            return Ok(false);
-        };
-        match gates::follows(r, &last.reading, at - last.at, bounds) {
-            Ok(()) => {
-                self.strikes = 0;
-                Ok(gates::restarted(r, &last.reading))
+        let last = self.last.as_ref();
+        let since = last.map(|l| l.at).or(born.filter(|born| *born <= at));
+        let before = last.map(|l| &*l.reading);
+        let follows = match since {
+            _ if self.is_behind_leap(r, at, bounds) => {
+                Err(Missing::new(Reason::Absurd, "its counters have leapt"))
             }
-            Err(leap) => {
-                if self.leapt.as_ref().is_some_and(|(seen, _)| at <= *seen) {
-                    return Err(leap);
-                }
-                let goes_on = self.leapt.as_ref().is_none_or(|(before, leapt)| {
-                    gates::follows(r, leapt, at - before, bounds).is_ok()
+            Some(since) => gates::follows(r, before, at - since, bounds),
+            None => Ok(()),
+        };
+        match follows {
+            Ok(()) => {
+                let restarted = before.is_some_and(|before| gates::restarted(r, before));
+                self.leap = None;
+                Ok(restarted)
+            }
+            Err(absurd) => self.leapt(r, at, bounds).then_some(true).ok_or(absurd),
+        }
+    }
+
+    /// Whether the counters are where they had leapt to, or beyond, and cannot have come there in the time since.
+    fn is_behind_leap(&self, r: &EngineReading, at: f64, bounds: &Bounds) -> bool {
+        let Some(leap) = &self.leap else { return false };
+        let last = self.last.as_ref();
+        !gates::restarted(r, &leap.newest)
+            && !last.is_some_and(|l| gates::possible(r, &l.reading, at - l.at, bounds))
+    }
+
+    /// Takes note of a reading that cannot have come of the last one; says whether it is a new beginning.
+    fn leapt(&mut self, r: &Arc<EngineReading>, at: f64, bounds: &Bounds) -> bool {
+        match &mut self.leap {
+            Some(leap) if at <= leap.at => return false,
+            Some(leap) if leap.goes_on(r, at, bounds) => {
+                leap.strikes += u32::from(gates::moved(r, &leap.newest));
+                (leap.newest, leap.at) = (Arc::clone(r), at);
+            }
+            open => {
+                *open = Some(Leap {
+                    first: Arc::clone(r),
+                    since: at,
+                    newest: Arc::clone(r),
+                    at,
+                    strikes: 1,
                 });
-                self.strikes = if goes_on { self.strikes + 1 } else { 1 };
-                self.leapt = Some((at, Arc::clone(r)));
-                if self.strikes < STRIKES {
-                    return Err(leap);
-                }
-                // The counters go on from where they leapt to. For the optimizer this is another replica, so that it takes
-                // no difference across the leap.
-                self.incarnation = self.incarnation.wrapping_add(1);
-                self.leaps = self.leaps.wrapping_add(1);
-                (self.last, self.leapt, self.strikes) = (None, None, 0);
-                Ok(true)
             }
         }
+        if self.leap.as_ref().is_none_or(|l| l.strikes < STRIKES) {
+            return false;
+        }
+        // For the optimizer this is another replica, so that it takes no difference across the leap.
+        self.incarnation = self.incarnation.wrapping_add(1);
+        self.leaps = self.leaps.wrapping_add(1);
+        (self.last, self.leap) = (None, None);
+        true
     }
 
     fn accept(

@@ -7,6 +7,7 @@
 mod doubt;
 mod engines;
 mod routed;
+mod whole;
 
 use std::collections::BTreeMap;
 
@@ -19,9 +20,10 @@ use super::reason::{Missing, Note, Reason, Source};
 use super::selection::Accepted;
 use super::tally::Tally;
 use super::targets::{ClassTarget, ModelTarget, Targets};
-use doubt::{Belief, Doubt};
+use doubt::{Belief, Doubt, FAR, SLACK};
 use engines::Engines;
 use routed::{Routed, model_of};
+use whole::Whole;
 
 /// Sources of endpoint pickers' counts, the one preferred first.
 const SOURCES: [Source; 3] = Source::ALL;
@@ -54,7 +56,7 @@ struct Stream {
 struct ModelEngines {
     side: Side,
     /// Shapes of the whole model as Prometheus last showed them.
-    whole: Option<Tally>,
+    whole: Whole,
     /// Requests as the engines saw them, for shapes that pickers do not report.
     seen: Tally,
     /// Whether pickers are believed, by source.
@@ -95,7 +97,7 @@ impl Streams {
             let routed = Routed::of(targets, evidence, model, limits, now);
             let engines = Engines::of(targets, evidence, pods, model);
             let memory = self.models.entry(model.name.clone()).or_default();
-            let growth = memory.observe(&engines, now);
+            let growth = memory.observe(&engines, limits, now);
             let beliefs = memory.beliefs(&routed, &engines, &growth, limits, now);
             for class in &model.classes {
                 let cycle = Cycle {
@@ -128,21 +130,20 @@ impl Streams {
 impl ModelEngines {
     /// What the engines counted since the last cycle. Where their own histograms were not read, shapes are those of the
     /// whole model.
-    fn observe(&mut self, engines: &Engines, now: f64) -> Growth {
+    fn observe(&mut self, engines: &Engines, limits: Limits, now: f64) -> Growth {
+        let elapsed = self.looked.0.map_or(0.0, |looked| now - looked);
         let mut growth = self
             .side
             .observe(&engines.contribution.showing, &engines.expected, now);
-        if let Some(whole) = &engines.shape {
-            let grown = self
-                .whole
-                .as_ref()
-                .map(|before| whole.growth(before, false));
-            if let Some(grown) = grown.filter(|_| growth.tally.input.bounds.is_empty()) {
-                let t = &mut growth.tally;
-                (t.input, t.output, t.ttft, t.tpot) =
-                    (grown.input, grown.output, grown.ttft, grown.tpot);
-            }
-            self.whole = Some(whole.clone());
+        if let Some(whole) = &engines.shape
+            && growth.tally.input.bounds.is_empty()
+        {
+            let most = engines.most(&self.seen) * elapsed.max(1.0);
+            let most = FAR * growth.tally.arrivals.max(most) + SLACK;
+            let grown = self.whole.grow(whole, most, limits.stale_after, now);
+            let t = &mut growth.tally;
+            (t.input, t.output, t.ttft, t.tpot) =
+                (grown.input, grown.output, grown.ttft, grown.tpot);
         }
         self.seen.add(&growth.tally);
         growth

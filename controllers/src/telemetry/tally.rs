@@ -100,6 +100,15 @@ impl Tally {
         self.missed = missed + self.refused;
     }
 
+    /// Requests in the fullest of its histograms; infinite where one of them is no number.
+    #[must_use]
+    pub fn greatest_count(&self) -> f64 {
+        let of = [&self.input, &self.output, &self.ttft, &self.tpot];
+        let counts = of.into_iter().map(|h| h.count);
+        let known = counts.map(|c| if c.is_nan() { f64::INFINITY } else { c });
+        known.fold(0.0, f64::max)
+    }
+
     /// Share of prompt tokens found in caches; `None` where it is not reported.
     #[must_use]
     pub fn prefix_hit(&self) -> Option<f64> {

@@ -5,6 +5,7 @@ mod doubt;
 mod engines;
 mod fleet;
 mod judging;
+mod lies;
 mod other_pages;
 mod pages;
 mod prometheus;

@@ -13,9 +13,9 @@
 use super::super::ledger::{Showing, Side};
 
 /// Multiple of what the engines got that no retries and no delay explain.
-const FAR: f64 = 10.0;
+pub(super) const FAR: f64 = 10.0;
 /// Requests that may be on their way.
-const SLACK: f64 = 50.0;
+pub(super) const SLACK: f64 = 50.0;
 
 /// What becomes of a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
