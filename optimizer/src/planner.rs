@@ -11,6 +11,7 @@
 //! the short ones beside them. So the plan's mixture on every variant is put through the latency model once more, and
 //! where it misses, the loads of that variant are raised and the problem is solved again.
 
+mod buckets;
 mod capacities;
 mod mixture;
 mod routes;
@@ -133,7 +134,7 @@ impl Default for PlannerSettings {
 /// One way that was considered to serve one workload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RouteInfo {
-    /// Ordinal of the workload.
+    /// Ordinal of the workload among [`Planned::workloads`].
     pub workload: usize,
     /// Variant names: one, or prefill then decode.
     pub variants: Vec<String>,
@@ -146,6 +147,8 @@ pub struct RouteInfo {
 /// A plan with what led to it.
 #[derive(Debug, Clone)]
 pub struct Planned {
+    /// What was placed: the workloads of the question, some split into buckets. Ordinals of workloads are of these.
+    pub workloads: Vec<Workload>,
     /// The problem as solved in the last round.
     pub problem: Problem,
     /// The verified plan; replicas in the catalogue's order of variants.
@@ -157,6 +160,21 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// Shortest and longest prompt of a workload, tokens, where its class is split by them.
+    #[must_use]
+    pub fn prompts(&self, workload: usize) -> Option<(f64, f64)> {
+        let own = self.workloads.get(workload)?;
+        let same = |w: &&Workload| (&w.model, &w.class) == (&own.model, &own.class);
+        let split = self.workloads.iter().filter(same).count() > 1;
+        let prompts = || own.shape.points().iter().map(|p| p.input);
+        split.then(|| {
+            (
+                prompts().fold(f64::INFINITY, f64::min),
+                prompts().fold(0.0, f64::max),
+            )
+        })
+    }
+
     /// Routes of a workload that carry traffic: (info, share of the workload).
     pub fn used_routes(&self, workload: usize) -> impl Iterator<Item = (&RouteInfo, f64)> {
         self.routes
@@ -174,6 +192,7 @@ impl Planned {
 /// # Errors
 /// [`ProblemError`] when bounds, prices or limits contradict each other.
 pub fn plan(input: &PlanInput<'_>, table: &mut CapacityTable) -> Result<Planned, ProblemError> {
+    let input = &bucketed(input, table);
     let (problem, routes) = routes::problem(input, table);
     finish(input, problem, routes)
 }
@@ -187,9 +206,19 @@ pub fn plan_within_limits(
     input: &PlanInput<'_>,
     table: &mut CapacityTable,
 ) -> Result<(Planned, Vec<Contradiction>), ProblemError> {
+    let input = &bucketed(input, table);
     let (problem, routes) = routes::problem(input, table);
     let (problem, lowered) = problem.reconcile();
     Ok((finish(input, problem, routes)?, lowered))
+}
+
+/// The question with its classes split into buckets where that is worth it.
+fn bucketed<'a>(input: &PlanInput<'a>, table: &mut CapacityTable) -> PlanInput<'a> {
+    table.begin(input.settings.capacity_refreshes);
+    PlanInput {
+        workloads: buckets::split(input, table),
+        ..input.clone()
+    }
 }
 
 fn finish(
@@ -208,6 +237,7 @@ fn finish(
     }
     fold_twins(&mut plan, input.catalogue.variants.len());
     Ok(Planned {
+        workloads: input.workloads.clone(),
         problem,
         plan,
         routes,

@@ -119,7 +119,7 @@ pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (
     }
     state.carried = planned.as_ref().map_or_else(
         |_| BTreeMap::new(),
-        |planned| targets::carried(snapshot, &input, &demand, planned),
+        |planned| targets::carried(snapshot, &input, planned),
     );
     cycle.decisions = targets::decide(
         autoscaler,
@@ -298,31 +298,34 @@ fn describe(
     cycle: &mut Cycle,
 ) {
     cycle.cost = Some((planned.plan.cost, planned.plan.bound));
-    for (w, workload) in demand.workloads.iter().enumerate() {
-        if planned.plan.unmet[w] > 1e-6 {
-            cycle.unmet.push((
-                workload.model.clone(),
-                workload.class.clone(),
-                planned.plan.unmet[w],
-            ));
-        }
-    }
+    cycle.unmet = unmet(planned);
     cycle.streams.clone_from(&demand.beliefs);
-    cycle.shares = shares(snapshot, input, demand, planned);
+    cycle.shares = shares(snapshot, input, planned);
+}
+
+/// (model, class, share of its requests) that the plan cannot serve.
+fn unmet(planned: &Planned) -> Vec<(String, String, f64)> {
+    let mut rates: BTreeMap<(&str, &str), (f64, f64)> = BTreeMap::new();
+    for (workload, unmet) in planned.workloads.iter().zip(&planned.plan.unmet) {
+        let key = (workload.model.as_str(), workload.class.as_str());
+        let (offered, unserved) = rates.entry(key).or_default();
+        *offered += workload.rate;
+        *unserved += workload.rate * unmet;
+    }
+    let short = |((model, class), (offered, unserved)): ((&str, &str), (f64, f64))| {
+        let share = unserved / offered;
+        (share > 1e-6).then(|| (model.to_owned(), class.to_owned(), share))
+    };
+    rates.into_iter().filter_map(short).collect()
 }
 
 /// Aggregated variants of one model are routed best by load, whatever their mix; weights matter where a request has to
 /// take one of several paths. They are those that balance the fleet as it is, or the plan's where it serves nothing yet.
-fn shares(
-    snapshot: &Snapshot,
-    input: &PlanInput<'_>,
-    demand: &demand::Demand,
-    planned: &Planned,
-) -> Vec<RoutingShare> {
+fn shares(snapshot: &Snapshot, input: &PlanInput<'_>, planned: &Planned) -> Vec<RoutingShare> {
     let serving = |v: &Variant| beliefs::sample_of(snapshot, &v.name).map_or(0, |s| s.ready);
     let ready: Vec<u32> = input.catalogue.variants.iter().map(serving).collect();
     let mut out = Vec::new();
-    for (w, workload) in demand.workloads.iter().enumerate() {
+    for (w, workload) in planned.workloads.iter().enumerate() {
         let of_workload = || planned.routes.iter().filter(|r| r.workload == w);
         if !of_workload().any(|r| r.variants.len() > 1) {
             continue;

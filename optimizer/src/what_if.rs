@@ -86,7 +86,7 @@ pub fn bound_prices(
     looser: f64,
 ) -> Result<Vec<BoundPrice>, ProblemError> {
     let mut found = Vec::new();
-    for (class, bound) in binding_bounds(input, planned) {
+    for (class, bound) in binding_bounds(planned) {
         let mut catalogue = input.catalogue.clone();
         let Some((from, to)) = relax(&mut catalogue.classes, &class, bound, looser) else {
             continue;
@@ -111,9 +111,9 @@ pub fn bound_prices(
 }
 
 /// (class, bound) pairs that limit some used route, or make an unused one infeasible while demand is unmet; each once.
-fn binding_bounds(input: &PlanInput<'_>, planned: &Planned) -> Vec<(String, Binding)> {
+fn binding_bounds(planned: &Planned) -> Vec<(String, Binding)> {
     let mut found = Vec::new();
-    for (w, workload) in input.workloads.iter().enumerate() {
+    for (w, workload) in planned.workloads.iter().enumerate() {
         let used = planned
             .used_routes(w)
             .flat_map(|(route, _)| &route.capacities);

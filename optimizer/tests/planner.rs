@@ -82,3 +82,85 @@ fn batch_work_fills_what_interactive_work_leaves() {
     assert!(both.plan.serves_all());
     assert!(both.plan.cost <= alone.plan.cost + batch.plan.cost + 1e-9);
 }
+
+/// A small device that is too slow for long prompts beside a large one.
+const UNEQUAL: &str = "
+models: [{name: llama-3.1-8b}]
+variants:
+  - {name: small, model: llama-3.1-8b, accelerator: L4, engine: {precision: fp8, kv_precision: fp8, max_num_batched_tokens: 1024}}
+  - {name: large, model: llama-3.1-8b, accelerator: H100, engine: {max_num_batched_tokens: 2048}}
+accelerators: [{name: L4, price_per_hour_usd: 0.81}, {name: H100, price_per_hour_usd: 6.88}]
+classes:
+  - {name: chat, ttft_ms: {p99: 1500, per_1k_input_tokens: 300}, itl_ms: {p99: 75}}
+";
+
+/// Prompts of a conversation about long documents: 12,000 tokens on average, the longest far beyond.
+fn long_prompts(rate: f64) -> Workload {
+    Workload {
+        shape: RequestShape::lognormal((12_000.0, 1.0), (340.0, 0.8), None).expect("a shape"),
+        ..workload("chat", rate)
+    }
+}
+
+#[test]
+fn small_devices_take_short_prompts_where_one_more_large_device_would_be_too_much() {
+    let catalogue = Catalogue::parse(UNEQUAL, "test").expect("a catalogue");
+    let large_alone = {
+        let text = UNEQUAL.replace("name: small,", "name: small, max_replicas: 0,");
+        Catalogue::parse(&text, "test").expect("a catalogue")
+    };
+    let (mut cheaper, mut mixed) = (0, 0);
+    for rate in [1.0, 1.7, 2.4, 3.1, 3.8] {
+        let planned_on = |c| planned(c, vec![long_prompts(rate)]);
+        let (with, without) = (planned_on(&catalogue), planned_on(&large_alone));
+        assert!(
+            with.plan.serves_all() && without.plan.serves_all(),
+            "{rate}"
+        );
+        assert!(with.plan.cost <= without.plan.cost + 1e-9, "{rate}");
+        cheaper += usize::from(with.plan.cost < without.plan.cost - 0.5);
+        mixed += usize::from(with.plan.replicas.iter().all(|n| *n > 0));
+        // The longest prompts are for the large one alone.
+        let longest = with.workloads.len() - 1;
+        for (route, _) in with.used_routes(longest) {
+            assert_eq!(route.variants, ["large"], "{rate}");
+        }
+    }
+    assert!(cheaper >= 1 && mixed >= 1, "{cheaper} {mixed}");
+}
+
+#[test]
+fn buckets_on_one_variant_come_to_what_the_whole_class_takes() {
+    let catalogue = Catalogue::parse(UNEQUAL, "test").expect("a catalogue");
+    let split = planned(&catalogue, vec![long_prompts(2.0)]);
+    assert_eq!(split.workloads.len(), 3);
+    let total: f64 = split.workloads.iter().map(|w| w.rate).sum();
+    assert!((total - 2.0).abs() < 1e-9, "{total}");
+    let text = UNEQUAL.lines().filter(|l| !l.contains("name: small"));
+    let alone =
+        Catalogue::parse(&text.collect::<Vec<_>>().join("\n"), "test").expect("a catalogue");
+    let whole = planned(&alone, vec![long_prompts(2.0)]);
+    assert_eq!(whole.workloads.len(), 1);
+    let load = |planned: &Planned| -> f64 {
+        let of_large = planned.routes.iter().filter(|r| r.variants == ["large"]);
+        of_large
+            .map(|r| planned.workloads[r.workload].rate / r.capacities[0].rate())
+            .sum()
+    };
+    let (split, whole) = (load(&split), load(&whole));
+    assert!((split / whole - 1.0).abs() < 0.05, "{split} {whole}");
+}
+
+#[test]
+fn classes_are_split_only_where_a_device_is_no_choice_for_the_whole() {
+    let catalogue = Catalogue::parse(UNEQUAL, "test").expect("a catalogue");
+    let buckets = |workloads| planned(&catalogue, workloads).workloads.len();
+    assert_eq!(buckets(vec![workload("chat", 5.0)]), 1);
+    assert_eq!(buckets(vec![long_prompts(2.0)]), 3);
+    // What the user has split stays as it is.
+    let second = Workload {
+        bucket: 1,
+        ..long_prompts(1.0)
+    };
+    assert_eq!(buckets(vec![long_prompts(2.0), second]), 2);
+}

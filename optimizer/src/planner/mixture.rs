@@ -13,7 +13,7 @@ use crate::problem::Problem;
 const TOLERATED: f64 = 1.05;
 
 /// Raises the loads of aggregated variants whose mixture misses some class's bound; false when every mixture holds.
-/// Variants with a single workload were sized with it already.
+/// Variants with a single class were sized with it already, its buckets included.
 pub(super) fn raise_loads(
     input: &PlanInput<'_>,
     routes: &[RouteInfo],
@@ -26,7 +26,8 @@ pub(super) fn raise_loads(
             continue;
         }
         let parts = parts(input, routes, plan, problem, v);
-        if parts.len() < 2 {
+        let class = |p: &(usize, f64)| &input.workloads[p.0].class;
+        if parts.windows(2).all(|w| class(&w[0]) == class(&w[1])) {
             continue;
         }
         if let Some(excess) = excess(input, v, &parts, plan.replicas[v]) {

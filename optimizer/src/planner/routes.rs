@@ -1,13 +1,15 @@
 //! Routes and their loads: which variants can serve a workload, alone or as a prefill/decode pair, and how much of a
 //! replica each request per second takes.
 
+use std::collections::BTreeMap;
+
 use wva_models::capacity::{Binding, Capacity, Conditions};
 use wva_models::latency::Arrivals;
 use wva_models::service_class::{Bound, Promise, Slo};
 use wva_models::units::Seconds;
 use wva_models::variant::Role;
 
-use super::{CapacityTable, PlanInput, RouteInfo, Workload};
+use super::{CapacityTable, PlanInput, RouteInfo, Workload, buckets};
 use crate::problem::{Demand, Problem, Route, Stage, VariantOption};
 
 /// Shares of the TTFT budget that the prefill stage may get; the rest is for the transfer and the first decode iteration.
@@ -20,7 +22,6 @@ pub(super) fn problem(
     input: &PlanInput<'_>,
     table: &mut CapacityTable,
 ) -> (Problem, Vec<RouteInfo>) {
-    table.begin(input.settings.capacity_refreshes);
     let mut problem = Problem {
         variants: (0..input.catalogue.variants.len())
             .map(|v| input.option(v))
@@ -33,6 +34,7 @@ pub(super) fn problem(
         add_twins(&mut problem);
     }
     let mut infos = Vec::new();
+    let bucketed = buckets::capacities(input, table);
     for (w, workload) in input.workloads.iter().enumerate() {
         let class = input.catalogue.class(&workload.class);
         let batch = class.is_some_and(|c| c.is_batch());
@@ -46,7 +48,7 @@ pub(super) fn problem(
         });
         let promise = class.map_or(Promise::Interactive(Slo::default()), |c| c.promise);
         let considered = match promise {
-            Promise::Interactive(slo) => interactive(input, table, workload, &slo),
+            Promise::Interactive(slo) => interactive(input, table, &bucketed, w, &slo),
             Promise::Batch { .. } => batch_routes(input, workload),
         };
         for (variants, capacities) in considered {
@@ -125,13 +127,19 @@ fn add(
 fn interactive(
     input: &PlanInput<'_>,
     table: &mut CapacityTable,
-    workload: &Workload,
+    bucketed: &BTreeMap<(usize, usize), Capacity>,
+    w: usize,
     slo: &Slo,
 ) -> Considered {
+    let workload = &input.workloads[w];
     let slo = beside_batch(input, workload, slo);
     let mut out: Considered = of_role(input, workload, Role::Both)
         .into_iter()
-        .map(|v| (vec![v], vec![sized(input, table, v, workload, &slo)]))
+        .map(|v| {
+            let known = bucketed.get(&(w, v)).copied();
+            let capacity = known.unwrap_or_else(|| sized(input, table, v, workload, &slo));
+            (vec![v], vec![capacity])
+        })
         .collect();
     for &p in &of_role(input, workload, Role::Prefill) {
         for &d in &of_role(input, workload, Role::Decode) {
@@ -151,7 +159,7 @@ fn interactive(
 /// Capacity of one replica of the least pool that carries the workload: a least-loaded router over more replicas wastes
 /// less, so capacity grows with the pool, and a pool of n is enough when n replicas at *its* capacity are. Held to what
 /// makes the linear problem ask for just that many.
-fn sized(
+pub(super) fn sized(
     input: &PlanInput<'_>,
     table: &mut CapacityTable,
     v: usize,
@@ -193,7 +201,7 @@ fn held_to(capacity: Capacity, rate: f64, n: u32) -> Capacity {
 }
 
 /// The SLO with the TTFT that batch work in the same replicas takes away: one more iteration at B* to wait for.
-fn beside_batch(input: &PlanInput<'_>, workload: &Workload, slo: &Slo) -> Slo {
+pub(super) fn beside_batch(input: &PlanInput<'_>, workload: &Workload, slo: &Slo) -> Slo {
     let shares = !input.settings.separate_batch
         && input
             .workloads
@@ -297,7 +305,7 @@ fn batch_capacity(input: &PlanInput<'_>, v: usize, workload: &Workload) -> Capac
 }
 
 /// Ordinals of the workload's variants of one role.
-fn of_role(input: &PlanInput<'_>, workload: &Workload, role: Role) -> Vec<usize> {
+pub(super) fn of_role(input: &PlanInput<'_>, workload: &Workload, role: Role) -> Vec<usize> {
     let all = input.catalogue.variants.iter().enumerate();
     all.filter(|(_, v)| v.model == workload.model && v.role == role)
         .map(|(i, _)| i)

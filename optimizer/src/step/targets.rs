@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use wva_models::capacity::Binding;
 use wva_models::variant::Role;
 
 use super::beliefs::{asked_for, sample_of, stocked_out, with_device};
 use super::demand::Demand;
 use super::{Autoscaler, reason};
 use crate::decision::{Decision, Reason};
-use crate::planner::{PlanInput, Planned};
+use crate::planner::{PlanInput, Planned, Workload};
 use crate::snapshot::Snapshot;
 use crate::stabilise::{self, Situation, Turnover};
 use crate::state::State;
@@ -41,7 +42,7 @@ pub(super) fn decide(
         let (planned_replicas, target, reasons) = match (hold, planned, sample) {
             (None, Some((input, planned)), Some(sample)) => {
                 let mut wanted = planned.plan.replicas[v];
-                let mut reasons = why(demand, (input, planned), v);
+                let mut reasons = why((input, planned), v);
                 if stocked_out(autoscaler, sample) {
                     wanted = wanted
                         .max(with_device(sample).min(current) + 1)
@@ -83,7 +84,7 @@ pub(super) fn decide(
         });
     }
     if let Some((_, planned)) = planned {
-        keep_until_replaced(autoscaler, snapshot, (demand, planned), &mut decisions);
+        keep_until_replaced(autoscaler, snapshot, planned, &mut decisions);
     }
     decisions
 }
@@ -92,7 +93,7 @@ pub(super) fn decide(
 fn keep_until_replaced(
     autoscaler: &Autoscaler,
     snapshot: &Snapshot,
-    (demand, planned): (&Demand, &Planned),
+    planned: &Planned,
     decisions: &mut [Decision],
 ) {
     for model in &autoscaler.catalogue.models {
@@ -104,7 +105,7 @@ fn keep_until_replaced(
             .iter()
             .map(|&v| Turnover {
                 role: autoscaler.catalogue.variants[v].role,
-                capacity: capacity(demand, planned, v),
+                capacity: capacity(planned, v),
                 current: decisions[v].current,
                 ready: sample_of(snapshot, &decisions[v].variant).map_or(0, |s| s.ready),
                 // Not what is wanted: a probe for stock replaces nothing.
@@ -126,7 +127,6 @@ fn keep_until_replaced(
 pub(super) fn carried(
     snapshot: &Snapshot,
     input: &PlanInput<'_>,
-    demand: &Demand,
     planned: &Planned,
 ) -> BTreeMap<String, f64> {
     let mut by_role: BTreeMap<&str, [f64; 3]> = BTreeMap::new();
@@ -136,7 +136,7 @@ pub(super) fn carried(
         let factor = own.map(|w| input.learned(v, w)).reduce(f64::min);
         let sums = by_role.entry(&variant.model).or_default();
         sums[variant.role as usize] +=
-            f64::from(ready) * capacity(demand, planned, v) * factor.unwrap_or(1.0);
+            f64::from(ready) * capacity(planned, v) * factor.unwrap_or(1.0);
     }
     let pairs = |sums: &[f64; 3]| sums[Role::Prefill as usize].min(sums[Role::Decode as usize]);
     by_role
@@ -146,10 +146,10 @@ pub(super) fn carried(
 }
 
 /// Requests/s of its model's traffic mix that one replica carries; 0 where it can serve none of it.
-fn capacity(demand: &Demand, planned: &Planned, v: usize) -> f64 {
+fn capacity(planned: &Planned, v: usize) -> f64 {
     let name = &planned.problem.variants[v].name;
     let (mut rate, mut replicas) = (0.0, 0.0);
-    for (w, workload) in demand.workloads.iter().enumerate() {
+    for (w, workload) in planned.workloads.iter().enumerate() {
         let best = planned
             .routes
             .iter()
@@ -174,44 +174,68 @@ fn bounded(target: u32, min: u32, max: Option<u32>) -> u32 {
 
 /// What the plan loads the variant with, and the bound that its capacity rests on. The capacity told is the one that was
 /// planned with: the model's, times what trust and experience make of it. Why nothing, where it is nothing.
-fn why(demand: &Demand, (input, planned): (&PlanInput<'_>, &Planned), v: usize) -> Vec<Reason> {
+fn why((input, planned): (&PlanInput<'_>, &Planned), v: usize) -> Vec<Reason> {
     let name = &planned.problem.variants[v].name;
-    let mut out = Vec::new();
-    for (w, workload) in demand.workloads.iter().enumerate() {
+    let mut classes: BTreeMap<&str, Carried> = BTreeMap::new();
+    for (w, workload) in planned.workloads.iter().enumerate() {
         let factor = input.factor(v, workload);
+        let own = |c: &&Workload| (&c.model, &c.class) == (&workload.model, &workload.class);
         for (route, share) in planned.used_routes(w) {
             let Some(stage) = route.variants.iter().position(|n| n == name) else {
                 continue;
             };
-            let capacity = route.capacities[stage];
-            out.push(reason(
-                "demand",
-                format!(
-                    "{:.2} of {:.2} rps of {}; one replica is trusted with {:.2} rps (model {:.2}), bound by {}",
-                    share * workload.rate,
-                    workload.rate,
-                    workload.class,
-                    factor * capacity.rate(),
-                    capacity.rate(),
-                    capacity.binding()
-                ),
-            ));
+            let (capacity, rate) = (route.capacities[stage], share * workload.rate);
+            let carried = classes.entry(&workload.class).or_insert_with(|| Carried {
+                offered: planned.workloads.iter().filter(own).map(|w| w.rate).sum(),
+                ..Carried::default()
+            });
+            carried.rate += rate;
+            carried.replicas += rate / capacity.rate();
+            carried.trusted += rate / (factor * capacity.rate());
+            carried.binding = Some(capacity.binding());
         }
     }
+    let mut out: Vec<Reason> = (classes.into_iter())
+        .filter_map(|(class, carried)| carried.told(class))
+        .collect();
     if out.is_empty() {
-        out.push(unloaded(
-            demand,
-            planned,
-            &input.catalogue.variants[v].model,
-        ));
+        out.push(unloaded(planned, &input.catalogue.variants[v].model));
     }
     out
 }
 
+/// What a variant is to carry of one class.
+#[derive(Default)]
+struct Carried {
+    /// Requests/s that are offered in all.
+    offered: f64,
+    /// Requests/s for this variant.
+    rate: f64,
+    /// Replicas that they take by the latency model.
+    replicas: f64,
+    /// Replicas that they take as far as the model is trusted.
+    trusted: f64,
+    binding: Option<Binding>,
+}
+
+impl Carried {
+    fn told(&self, class: &str) -> Option<Reason> {
+        let text = format!(
+            "{:.2} of {:.2} rps of {class}; one replica is trusted with {:.2} rps (model {:.2}), bound by {}",
+            self.rate,
+            self.offered,
+            self.rate / self.trusted,
+            self.rate / self.replicas,
+            self.binding?
+        );
+        Some(reason("demand", text))
+    }
+}
+
 /// Why the plan sends a variant of `model` nothing (stable codes `idle`, `unserved`, `served-elsewhere`).
-fn unloaded(demand: &Demand, planned: &Planned, model: &str) -> Reason {
+fn unloaded(planned: &Planned, model: &str) -> Reason {
     let (mut rate, mut unmet) = (0.0, 0.0);
-    for (w, workload) in demand.workloads.iter().enumerate() {
+    for (w, workload) in planned.workloads.iter().enumerate() {
         if workload.model == model {
             rate += workload.rate;
             unmet += workload.rate * planned.plan.unmet[w];

@@ -42,7 +42,8 @@ struct Share {
 struct Demand {
     class: String,
     model: String,
-    bucket: usize,
+    /// Which prompts of the class; empty: all.
+    prompts: String,
     rate: String,
     promise: String,
     unmet: String,
@@ -191,7 +192,13 @@ fn demands(report: &PlanReport<'_>) -> Vec<Demand> {
         Demand {
             class: work.class.clone(),
             model: work.model.clone(),
-            bucket: work.bucket,
+            prompts: planned.prompts(w).map_or(String::new(), |(least, most)| {
+                format!(
+                    "prompts of {} to {} tokens",
+                    digits(least, 2),
+                    digits(most, 2)
+                )
+            }),
             rate: format!("{} req/s", digits(work.rate, 3)),
             promise: class(input.catalogue, &work.class).map_or(NONE.to_owned(), promise),
             unmet: if unmet > 1e-6 {
@@ -202,7 +209,7 @@ fn demands(report: &PlanReport<'_>) -> Vec<Demand> {
             shares: shares.collect(),
         }
     };
-    input.workloads.iter().enumerate().map(demand).collect()
+    planned.workloads.iter().enumerate().map(demand).collect()
 }
 
 fn colour(report: &PlanReport<'_>, variant: Option<&String>) -> usize {

@@ -59,6 +59,9 @@ pub struct Share {
     pub model: String,
     pub class: String,
     pub bucket: usize,
+    /// Shortest and longest prompt, where the class is split by them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<(f64, f64)>,
     /// The variant, or the prefill and the decode variant joined by ` + `.
     pub variant: String,
     pub share: f64,
@@ -213,12 +216,13 @@ fn replicas(catalogue: &Catalogue, counts: &[u32]) -> Vec<Replicas> {
 
 fn shares(input: &PlanInput<'_>, planned: &Planned) -> (Vec<Share>, Vec<Limits>) {
     let (mut shares, mut binding) = (Vec::new(), Vec::new());
-    for (w, workload) in input.workloads.iter().enumerate() {
+    for (w, workload) in planned.workloads.iter().enumerate() {
         for (route, share) in planned.used_routes(w) {
             shares.push(Share {
                 model: workload.model.clone(),
                 class: workload.class.clone(),
                 bucket: workload.bucket,
+                prompt_tokens: planned.prompts(w),
                 variant: route.variants.join(" + "),
                 share,
                 rate_rps: share * workload.rate,
@@ -239,7 +243,11 @@ fn shares(input: &PlanInput<'_>, planned: &Planned) -> (Vec<Share>, Vec<Limits>)
 }
 
 fn unmet(input: &PlanInput<'_>, planned: &Planned) -> Vec<Unmet> {
-    let all = input.workloads.iter().zip(&planned.plan.unmet).enumerate();
+    let all = planned
+        .workloads
+        .iter()
+        .zip(&planned.plan.unmet)
+        .enumerate();
     let short = all.filter(|(_, (_, share))| **share > 1e-6);
     short
         .map(|(w, (workload, &share))| Unmet {

@@ -1,6 +1,6 @@
 //! A plan as text for people.
 
-use super::answer::{Answered, Limits, Other, Priced, Status};
+use super::answer::{Answered, Limits, Other, Priced, Share, Status};
 use crate::console::{Answer, Page};
 use crate::figures::{dollars, percent, short};
 use crate::table::{Table, Tone};
@@ -78,7 +78,7 @@ impl Answered {
             let bounds: Vec<String> = limits.iter().map(|l| l.binding.to_string()).collect();
             table.row([
                 s.model.as_str().into(),
-                s.class.as_str().into(),
+                s.requests().into(),
                 s.variant.as_str().into(),
                 percent(s.share).into(),
                 short(s.rate_rps).into(),
@@ -133,6 +133,18 @@ impl Other {
             "nothing".to_owned()
         } else {
             parts.join(", ")
+        }
+    }
+}
+
+impl Share {
+    /// The class, and which of its prompts where it is split by them.
+    fn requests(&self) -> String {
+        match self.prompt_tokens {
+            None => self.class.clone(),
+            Some((least, most)) => {
+                format!("{}, {} to {} tokens", self.class, short(least), short(most))
+            }
         }
     }
 }
