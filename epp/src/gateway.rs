@@ -19,6 +19,7 @@ mod failing;
 mod front;
 mod headers;
 mod inbound;
+mod models;
 mod outbound;
 mod refusal;
 mod relay;
@@ -28,8 +29,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::server::around::Around;
@@ -165,15 +164,9 @@ impl Gateway {
 
     /// Serves until `stop`, then tells that it will end, finishes what has begun, and ends.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let shared = Arc::clone(&self.shared);
-        let background = self.around.start(&shared);
-        let (end, ends) = watch::channel(false);
-        let http = tokio::spawn(self.http.serve(ends, self.drain));
-        stop.await;
-        shared.linger(self.drain).await;
-        end.send_replace(true);
-        // A panic there has been told of already.
-        let _ = http.await;
-        drop(background);
+        let (around, shared) = (self.around, self.shared);
+        around
+            .serve(self.http, None, &shared, self.drain, stop)
+            .await;
     }
 }

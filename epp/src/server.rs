@@ -35,8 +35,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use crate::clock::Clock;
 use crate::store::Store;
 use around::Around;
@@ -154,15 +152,10 @@ impl Server {
 
     /// Serves until `stop`, then tells that it will end, finishes what has begun, and ends.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let shared = Arc::clone(&self.shared);
-        let mut background = self.around.start(&shared);
-        let (end, ends) = watch::channel(false);
-        let grpc = tokio::spawn(self.grpc.serve(ends.clone(), self.drain));
-        background.spawn(self.health.serve(ends, self.drain));
-        stop.await;
-        shared.linger(self.drain).await;
-        end.send_replace(true);
-        // A panic there has been told of already.
-        let _ = grpc.await;
+        let (around, shared) = (self.around, self.shared);
+        let health = Some(self.health);
+        around
+            .serve(self.grpc, health, &shared, self.drain, stop)
+            .await;
     }
 }

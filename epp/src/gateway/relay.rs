@@ -15,6 +15,7 @@ use super::answer::{Answer, Outgoing};
 use super::failing::Failing;
 use super::headers::{Client, Names, REQUEST_ID, onward, without_hop};
 use super::inbound;
+use super::models;
 use super::outbound::{Failure, Onward, Outbound, Pieces};
 use super::refusal::{bad, page, unserved};
 use crate::body::Api;
@@ -112,6 +113,11 @@ impl Relay {
     ) -> Result<Response<Outgoing>, Refused> {
         let unread = |refused| self.refuse_unread(refused);
         inbound::check(&parts, &self.passing.paths).map_err(unread)?;
+        if parts.method == Method::GET && parts.uri.path() == models::PATH {
+            let servers = self.servers();
+            let all = models::all(parts, client, servers, &self.outbound).await;
+            return all.map_err(unread);
+        }
         let (most, idle) = (self.shared.most_body, self.passing.idle);
         let body = inbound::body(&parts, incoming, most, idle).await;
         let body = body.map_err(unread)?;
@@ -141,6 +147,13 @@ impl Relay {
         };
         self.send(request, chosen.sent, &chosen.servers, repeatable)
             .await
+    }
+
+    /// All servers.
+    fn servers(&self) -> Vec<SocketAddr> {
+        let pool = self.shared.store.pool();
+        let endpoints = pool.slots().filter_map(|slot| pool.endpoint(slot));
+        endpoints.map(|endpoint| endpoint.address).collect()
     }
 
     /// Waits for its turn, if need be, and for its servers.

@@ -1,5 +1,6 @@
 //! What runs beside the requests: the pages about the process, the certificate, and what time brings.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::ServeError;
-use super::listen::listen;
+use super::listen::{Port, Speak, listen};
 use super::shared::Shared;
 use super::tls::Presented;
 use crate::store;
@@ -48,8 +50,32 @@ impl Around {
         self.pages.local_addr()
     }
 
+    /// Serves requests at `port`, and the same protocol at a port beside it, until `stop`; then tells that it will end,
+    /// finishes what has begun, and ends.
+    pub(crate) async fn serve<P: Speak>(
+        self,
+        port: Port<P>,
+        beside: Option<Port<P>>,
+        shared: &Arc<Shared>,
+        drain: Duration,
+        stop: impl Future<Output = ()>,
+    ) {
+        let mut background = self.start(shared);
+        let (end, ends) = watch::channel(false);
+        if let Some(beside) = beside {
+            background.spawn(beside.serve(ends.clone(), drain));
+        }
+        let requests = tokio::spawn(port.serve(ends, drain));
+        stop.await;
+        shared.linger(drain).await;
+        end.send_replace(true);
+        // A panic there has been told of already.
+        let _ = requests.await;
+        drop(background);
+    }
+
     /// Starts all of it; it ends when the set is dropped.
-    pub(crate) fn start(self, shared: &Arc<Shared>) -> JoinSet<()> {
+    fn start(self, shared: &Arc<Shared>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn(store::publish(Arc::clone(&shared.store)));
         tasks.spawn(Arc::clone(&shared.admission).run());
@@ -71,7 +97,7 @@ impl Around {
 
 impl Shared {
     /// Wants no new requests, and waits until proxies have noticed.
-    pub(crate) async fn linger(&self, drain: Duration) {
+    async fn linger(&self, drain: Duration) {
         self.store.drain();
         self.admission.close();
         let streams = self.metrics.streams.get();

@@ -6,4 +6,5 @@ mod common;
 mod failing;
 mod hostile;
 mod leaving;
+mod models;
 mod streaming;

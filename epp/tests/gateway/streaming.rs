@@ -229,7 +229,7 @@ async fn whatever_is_not_understood_passes_too() {
         assert!(got == bytes, "{} bytes", got.len());
     }
     assert_eq!(server.seen()[1].path, "/v1/rerank?x=%C3%BC");
-    let request = running.request(Method::GET, "/v1/models");
+    let request = running.request(Method::GET, "/v1/models/m");
     let request = request.body(Pieces::of(Bytes::new())).unwrap();
     let response = soon(client(false).request(request)).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // tests
 
 mod bodies;
+mod certificates;
 mod common;
 mod exchange;
 mod flow;

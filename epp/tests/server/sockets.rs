@@ -8,7 +8,7 @@ use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::client::Grpc;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use wva_epp::clock::Clock;
@@ -22,13 +22,13 @@ use wva_epp_core::config::Config;
 
 use super::common::*;
 
-struct Running {
-    at: Addresses,
+pub struct Running {
+    pub at: Addresses,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
-async fn bind(store: &Arc<Store>, security: Security) -> Result<Server, ServeError> {
+pub async fn bind(store: &Arc<Store>, security: Security) -> Result<Server, ServeError> {
     let local = "127.0.0.1:0".parse().unwrap();
     let settings = Settings {
         grpc: local,
@@ -42,7 +42,7 @@ async fn bind(store: &Arc<Store>, security: Security) -> Result<Server, ServeErr
     Server::bind(Arc::clone(store), Clock::start(), settings).await
 }
 
-async fn run(store: &Arc<Store>, security: Security) -> Running {
+pub async fn run(store: &Arc<Store>, security: Security) -> Running {
     let server = bind(store, security).await.unwrap();
     let (stop, stopped) = oneshot::channel();
     Running {
@@ -61,7 +61,7 @@ impl Running {
     }
 }
 
-async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     let outcome = tokio::time::timeout(Duration::from_secs(20), future).await;
     outcome.expect("it comes soon")
 }
@@ -76,7 +76,7 @@ async fn until(what: impl Fn() -> bool) {
 }
 
 /// The answers of a stream. Their head comes with the first of them, so it can only be waited for when something was said.
-enum Answers {
+pub enum Answers {
     Asked(JoinHandle<Result<Response<Streaming<ProcessingResponse>>, Status>>),
     Begun(Box<Streaming<ProcessingResponse>>),
 }
@@ -94,7 +94,7 @@ impl Answers {
     }
 }
 
-async fn process(channel: Channel) -> (mpsc::Sender<ProcessingRequest>, Answers) {
+pub async fn process(channel: Channel) -> (mpsc::Sender<ProcessingRequest>, Answers) {
     let (sender, receiver) = mpsc::channel(64);
     let messages = futures::stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|message| (message, receiver))
@@ -109,11 +109,11 @@ async fn process(channel: Channel) -> (mpsc::Sender<ProcessingRequest>, Answers)
     (sender, Answers::Asked(tokio::spawn(head)))
 }
 
-async fn next(answers: &mut Answers) -> Result<Option<ProcessingResponse>, Status> {
+pub async fn next(answers: &mut Answers) -> Result<Option<ProcessingResponse>, Status> {
     soon(answers.message()).await
 }
 
-async fn check(channel: Channel, service: &str) -> Result<i32, Code> {
+pub async fn check(channel: Channel, service: &str) -> Result<i32, Code> {
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.unwrap();
     let codec: ProstCodec<HealthCheckRequest, HealthCheckResponse> = ProstCodec::default();
@@ -320,28 +320,4 @@ async fn metrics_and_readiness_are_pages() {
         metrics.contains("application/openmetrics-text"),
         "{metrics}"
     );
-}
-
-#[tokio::test]
-async fn a_folder_s_certificate_is_presented() {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let folder = std::env::temp_dir().join(format!("wva-epp-tls-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("tls.crt"), made.cert.pem()).unwrap();
-    std::fs::write(folder.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
-    let running = run(&standard(1), Security::Folder(folder.clone())).await;
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(made.cert.pem()))
-        .domain_name("localhost");
-    let uri = format!("https://{}", running.at.grpc);
-    let endpoint = Endpoint::from_shared(uri).unwrap().tls_config(tls).unwrap();
-    assert_eq!(
-        check(soon(endpoint.connect()).await.unwrap(), "").await,
-        Ok(1)
-    );
-    std::fs::write(folder.join("tls.key"), "no key").unwrap();
-    let refused = bind(&standard(1), Security::Folder(folder.clone())).await;
-    assert!(matches!(refused, Err(ServeError::Tls(_))));
-    std::fs::remove_dir_all(folder).unwrap();
 }
