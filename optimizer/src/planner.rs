@@ -160,19 +160,14 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Shortest and longest prompt of a workload, tokens, where its class is split by them.
+    /// Longest prompt of a workload, tokens, where its class is split by them.
     #[must_use]
-    pub fn prompts(&self, workload: usize) -> Option<(f64, f64)> {
+    pub fn longest_prompt(&self, workload: usize) -> Option<f64> {
         let own = self.workloads.get(workload)?;
         let same = |w: &&Workload| (&w.model, &w.class) == (&own.model, &own.class);
         let split = self.workloads.iter().filter(same).count() > 1;
-        let prompts = || own.shape.points().iter().map(|p| p.input);
-        split.then(|| {
-            (
-                prompts().fold(f64::INFINITY, f64::min),
-                prompts().fold(0.0, f64::max),
-            )
-        })
+        let prompts = own.shape.points().iter().map(|p| p.input);
+        split.then(|| prompts.fold(0.0, f64::max))
     }
 
     /// Routes of a workload that carry traffic: (info, share of the workload).

@@ -173,3 +173,29 @@ fn bad_plan_files_are_refused_with_the_place() {
         folder.wva(&["plan", "plan.yaml"]).refused(parts);
     }
 }
+
+#[test]
+fn a_class_that_a_small_gpu_serves_in_part_is_told_by_its_prompts() {
+    let variants = "
+variants:
+  - {name: small, model: llama-3.1-8b, accelerator: L4, engine: {precision: fp8, kv_precision: fp8, max_num_batched_tokens: 1024}}
+  - {name: large, model: llama-3.1-8b, accelerator: H100, engine: {max_num_batched_tokens: 2048}}
+accelerators: [{name: L4, price_per_hour_usd: 0.81}, {name: H100, price_per_hour_usd: 6.88}]
+classes: [{name: chat, ttft_ms: {p99: 1500, per_1k_input_tokens: 300}, itl_ms: {p99: 75}}]
+demands:
+  - {model: llama-3.1-8b, class: chat, rate_rps: 3, shape: {input_tokens: {mean: 12000, cv: 1}, output_tokens: {mean: 340, cv: 0.8}}}
+";
+    let folder = Folder::empty();
+    folder.write("plan.yaml", variants);
+    let told = folder.wva(&["plan", "plan.yaml"]).out;
+    assert!(told.contains("chat, prompts up to "), "{told}");
+    let json = folder
+        .wva(&["plan", "plan.yaml", "-o", "json"])
+        .json("wva.plan/v1");
+    let buckets: Vec<_> = json["shares"]
+        .as_array()
+        .expect("an array")
+        .iter()
+        .collect();
+    assert!(buckets.len() >= 3 && buckets[0]["longest_prompt_tokens"].is_f64());
+}

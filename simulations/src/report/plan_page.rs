@@ -192,12 +192,8 @@ fn demands(report: &PlanReport<'_>) -> Vec<Demand> {
         Demand {
             class: work.class.clone(),
             model: work.model.clone(),
-            prompts: planned.prompts(w).map_or(String::new(), |(least, most)| {
-                format!(
-                    "prompts of {} to {} tokens",
-                    digits(least, 2),
-                    digits(most, 2)
-                )
+            prompts: planned.longest_prompt(w).map_or(String::new(), |tokens| {
+                format!("prompts up to {} tokens", digits(tokens, 3))
             }),
             rate: format!("{} req/s", digits(work.rate, 3)),
             promise: class(input.catalogue, &work.class).map_or(NONE.to_owned(), promise),

@@ -59,9 +59,9 @@ pub struct Share {
     pub model: String,
     pub class: String,
     pub bucket: usize,
-    /// Shortest and longest prompt, where the class is split by them.
+    /// Its longest prompt, where the class is split by them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompt_tokens: Option<(f64, f64)>,
+    pub longest_prompt_tokens: Option<f64>,
     /// The variant, or the prefill and the decode variant joined by ` + `.
     pub variant: String,
     pub share: f64,
@@ -132,7 +132,7 @@ impl Answered {
         let limits = prices::limit_prices(problem, plan, solver)?;
         let bounds = what_if::bound_prices(input, planned, LOOSER)?;
         let bounds = bounds.iter().map(Priced::of_bound);
-        let (shares, binding) = shares(input, planned);
+        let (shares, binding) = shares(planned);
         Ok(Self {
             status: if plan.serves_all() {
                 Status::Feasible
@@ -158,7 +158,7 @@ impl Answered {
                 .map(|l| Priced::of_limit(problem, l))
                 .chain(bounds)
                 .collect(),
-            unmet: unmet(input, planned),
+            unmet: unmet(planned),
         })
     }
 
@@ -214,7 +214,7 @@ fn replicas(catalogue: &Catalogue, counts: &[u32]) -> Vec<Replicas> {
     .collect()
 }
 
-fn shares(input: &PlanInput<'_>, planned: &Planned) -> (Vec<Share>, Vec<Limits>) {
+fn shares(planned: &Planned) -> (Vec<Share>, Vec<Limits>) {
     let (mut shares, mut binding) = (Vec::new(), Vec::new());
     for (w, workload) in planned.workloads.iter().enumerate() {
         for (route, share) in planned.used_routes(w) {
@@ -222,7 +222,7 @@ fn shares(input: &PlanInput<'_>, planned: &Planned) -> (Vec<Share>, Vec<Limits>)
                 model: workload.model.clone(),
                 class: workload.class.clone(),
                 bucket: workload.bucket,
-                prompt_tokens: planned.prompts(w),
+                longest_prompt_tokens: planned.longest_prompt(w),
                 variant: route.variants.join(" + "),
                 share,
                 rate_rps: share * workload.rate,
@@ -242,7 +242,7 @@ fn shares(input: &PlanInput<'_>, planned: &Planned) -> (Vec<Share>, Vec<Limits>)
     (shares, binding)
 }
 
-fn unmet(input: &PlanInput<'_>, planned: &Planned) -> Vec<Unmet> {
+fn unmet(planned: &Planned) -> Vec<Unmet> {
     let all = planned
         .workloads
         .iter()

@@ -140,11 +140,9 @@ impl Other {
 impl Share {
     /// The class, and which of its prompts where it is split by them.
     fn requests(&self) -> String {
-        match self.prompt_tokens {
+        match self.longest_prompt_tokens {
             None => self.class.clone(),
-            Some((least, most)) => {
-                format!("{}, {} to {} tokens", self.class, short(least), short(most))
-            }
+            Some(tokens) => format!("{}, prompts up to {tokens:.0}", self.class),
         }
     }
 }
