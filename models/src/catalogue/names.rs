@@ -96,7 +96,7 @@ pub(super) fn find<'a, T>(
 }
 
 /// The candidate with the least edit distance to `name` under `key`, if it is near enough to be a slip of the pen: at
-/// most a third of the longer name.
+/// most a third of the longer name, or one letter of a short one.
 #[must_use]
 pub fn nearest<'a>(
     name: &str,
@@ -111,7 +111,7 @@ pub fn nearest<'a>(
             let longest = wanted.len().max(letters.len());
             (distance(&wanted, &letters), longest, candidate)
         })
-        .filter(|(distance, longest, _)| 3 * distance <= *longest)
+        .filter(|(distance, longest, _)| distance < longest && *distance <= (longest / 3).max(1))
         .min_by_key(|(distance, ..)| *distance)
         .map(|(.., candidate)| candidate)
 }
@@ -173,6 +173,8 @@ mod tests {
         let known = ["H100", "H200", "A100-80GB", "L40S"];
         assert_eq!(nearest("h10O", known, device_key), Some("H100"));
         assert_eq!(nearest("L40", known, device_key), Some("L40S"));
+        assert_eq!(nearest("L5", ["T4", "L4"], device_key), Some("L4"));
+        assert_eq!(nearest("x", ["y"], device_key), None);
         assert_eq!(nearest("abacus", known, device_key), None);
     }
 }
