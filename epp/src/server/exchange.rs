@@ -4,7 +4,7 @@
 //!  headers ─► body … end ─► facts ─► (wait) ─► pick ─► headers, body, trailers back
 //!  response headers ─► body … end / trailers, each echoed ─► counts and metrics
 //! ```
-//! A state machine that is given messages and gives messages: who owns the stream polls it ([`super::stream`]), so a
+//! A state machine that is given messages and gives messages: who owns the stream polls it (`server::stream`), so a
 //! request is one task and no channel. Everything it holds (a place, a count in flight, a place in the queue) is given
 //! back when it is dropped, however the stream ends.
 
