@@ -4,6 +4,8 @@
 //! the resource version that they were decided by; scales are read first and patched with the version that was read.
 //! Whoever was faster wins, be it a user or the leader that came next, and the next cycle sees what they wanted. Nothing is retried here, since what is still wrong next cycle is asked for again.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -37,6 +39,42 @@ pub struct Writer {
     client: Client,
     recorder: Recorder,
     terms: watch::Receiver<Term>,
+    troubles: Arc<Mutex<Troubles>>,
+}
+
+/// Why something about a variant could not be written when it was tried last, by the kind of effect. It is tried in each cycle,
+/// and told once.
+#[derive(Debug, Default)]
+struct Troubles(BTreeMap<(&'static str, Option<String>), String>);
+
+/// What is worth telling.
+#[derive(Debug, PartialEq, Eq)]
+enum Change {
+    /// It cannot be written, for this reason.
+    Trouble(String),
+    /// It can be written again.
+    Over,
+}
+
+impl Troubles {
+    fn change(
+        &mut self,
+        about: (&'static str, Option<String>),
+        outcome: &WriteOutcome,
+    ) -> Option<Change> {
+        match outcome {
+            WriteOutcome::Forbidden(why) | WriteOutcome::Failed(why) => {
+                let before = self.0.insert(about, why.clone());
+                (before.as_ref() != Some(why)).then(|| Change::Trouble(why.clone()))
+            }
+            WriteOutcome::Done => self.0.remove(&about).map(|_| Change::Over),
+            WriteOutcome::Gone => {
+                self.0.remove(&about);
+                None
+            }
+            WriteOutcome::Conflict | WriteOutcome::NotLeader => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Writer {
@@ -57,6 +95,7 @@ impl Writer {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             terms,
+            troubles: Arc::default(),
         }
     }
 
@@ -88,10 +127,20 @@ impl Writer {
             Ok(outcome) => outcome,
             Err(_) => WriteOutcome::Failed("the API server did not answer in time".into()),
         };
-        if let WriteOutcome::Forbidden(why) | WriteOutcome::Failed(why) = &outcome {
-            tracing::warn!(effect = kind(effect), variant = ?effect.variant().map(ToString::to_string), %why, "not written");
-        }
+        self.tell(effect, &outcome);
         outcome
+    }
+
+    fn tell(&self, effect: &Effect, outcome: &WriteOutcome) {
+        let (kind, variant) = (kind(effect), effect.variant().map(ToString::to_string));
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        match troubles.change((kind, variant.clone()), outcome) {
+            Some(Change::Trouble(why)) => {
+                tracing::warn!(effect = kind, ?variant, %why, "not written");
+            }
+            Some(Change::Over) => tracing::info!(effect = kind, ?variant, "written again"),
+            None => {}
+        }
     }
 
     async fn send(&self, effect: &Effect) -> WriteOutcome {
@@ -298,4 +347,25 @@ fn resource_of(api_version: &str, kind: &str) -> ApiResource {
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_told_when_it_begins_or_changes_and_when_it_is_over() {
+        let mut troubles = Troubles::default();
+        let mut change = |outcome| troubles.change(("scale", Some("ns/v".into())), &outcome);
+        let refused = |why: &str| WriteOutcome::Forbidden(why.into());
+        let told = |why: &str| Some(Change::Trouble(why.into()));
+        assert_eq!(change(WriteOutcome::Done), None);
+        assert_eq!(change(refused("no right")), told("no right"));
+        assert_eq!(change(refused("no right")), None);
+        assert_eq!(change(WriteOutcome::Conflict), None);
+        assert_eq!(change(refused("no right")), None);
+        assert_eq!(change(refused("quota")), told("quota"));
+        assert_eq!(change(WriteOutcome::Done), Some(Change::Over));
+        assert_eq!(change(WriteOutcome::Done), None);
+    }
 }

@@ -169,16 +169,25 @@ fn nothing_else_may_be_done() {
 /// Pods of model servers are changed for one purpose only.
 #[test]
 fn pods_may_be_patched_where_deletion_costs_are_set() {
+    // In roles of the cluster, and of a namespace: those that label the leader, which the former do as well.
     let patches = |on: &[&str]| {
         let rendered = Rendered::with("", on)?;
-        let roles = rendered.kind("ClusterRole").into_iter().flat_map(rights);
-        let pods = roles.filter(|r| r.resource == "pods" && r.verb == "patch");
-        Some(pods.count())
+        let of = |kind: &str| {
+            let roles = rendered.kind(kind).into_iter().flat_map(rights);
+            let pods = roles.filter(|r| r.resource == "pods" && r.verb == "patch");
+            pods.count()
+        };
+        Some((of("ClusterRole"), of("Role")))
     };
     let on = "--set=exchange.enabled=true";
     let Some(with) = patches(&[on]) else { return };
     let off = patches(&[on, "--set=exchange.deletionCost=false"]);
-    assert_eq!((with, off, patches(&[])), (1, Some(0), Some(0)));
+    assert_eq!((with, off), ((1, 0), Some((0, 1))));
+    assert_eq!(patches(&[]), Some((0, 1)));
+    let models = "--set=scope.namespaces={models-a}";
+    assert_eq!(patches(&[on, models]), Some((0, 2)));
+    let here = format!("--set=scope.namespaces={{{NAMESPACE}}}");
+    assert_eq!(patches(&[on, &here]), Some((0, 1)));
 }
 
 #[test]

@@ -11,6 +11,8 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::metronome::Metronome;
+
 /// Tokens of a prompt and of an answer.
 const PROMPT: usize = 2000;
 const ANSWER: usize = 40;
@@ -112,39 +114,10 @@ impl Load {
 
 /// A request that lost more time than this to a busy machine says nothing of the servers, seconds.
 const STALL: f64 = 0.1;
-/// Between two beats.
-const BEAT: Duration = Duration::from_millis(10);
-
-/// Notes when this machine was late: other tests run beside this one, and what they take is no latency of a server.
-#[derive(Debug, Default)]
-struct Metronome(Mutex<Vec<(Instant, f64)>>);
-
-impl Metronome {
-    async fn beat(self: Arc<Self>) {
-        loop {
-            let begin = Instant::now();
-            tokio::time::sleep(BEAT).await;
-            let late = begin.elapsed().saturating_sub(2 * BEAT).as_secs_f64();
-            if late > 0.0 {
-                self.0.lock().unwrap().push((Instant::now(), late));
-            }
-        }
-    }
-
-    /// Seconds lost since then.
-    fn stalled(&self, since: Instant) -> f64 {
-        let beats = self.0.lock().unwrap();
-        let recent = beats.iter().rev().take_while(|(at, _)| *at > since);
-        recent.map(|(_, late)| late).sum()
-    }
-}
 
 async fn arrive(profile: Vec<(f64, f64)>, router: Arc<Router>) -> Vec<JoinHandle<Option<Served>>> {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let metronome = Arc::new(Metronome::default());
-    // Ends with the requests: it is aborted when this is dropped.
-    let mut beating = tokio::task::JoinSet::new();
-    beating.spawn(Arc::clone(&metronome).beat());
+    let metronome = Metronome::start();
     let end = profile.last().unwrap().0;
     let begin = Instant::now();
     let (mut requests, mut at, mut seed) = (Vec::new(), 0.0, 7_u64);
@@ -161,7 +134,7 @@ async fn arrive(profile: Vec<(f64, f64)>, router: Arc<Router>) -> Vec<JoinHandle
         tokio::time::sleep_until((begin + Duration::from_secs_f64(at)).into()).await;
         let salt = requests.len().to_string();
         let sent = request(client.clone(), Arc::clone(&router), salt);
-        let metronome = Arc::clone(&metronome);
+        let metronome = metronome.clone();
         requests.push(tokio::spawn(async move {
             let arrived = Instant::now();
             let mut served = sent.await?;
@@ -235,7 +208,7 @@ async fn accepted(
 /// Between two looks at which replicas are ready.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a request waits for some replica to be ready.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which replicas are ready, and how many requests each of them has.
 #[derive(Debug)]

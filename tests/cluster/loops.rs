@@ -39,17 +39,18 @@ async fn replicas_follow_the_load_on_the_cheaper_accelerator() {
         (30.0, 8.0),
         (43.0, 8.0),
         (48.0, 0.7),
-        (72.0, 0.7),
+        (60.0, 0.7),
     ];
     let timeline = bed.timeline(&profile);
     let outcome = bed.load(&profile).end().await;
+    let peak = timeline.asked()[0].iter().copied().max().unwrap();
+    bed.replicas(CHEAP, "fewer than at the peak", |n| i64::from(n) < peak)
+        .await;
     timeline.print("one model on two accelerators");
     println!("{outcome:?}\n{}", bed.decisions());
     let rows = timeline.rows();
     let most = rows.iter().map(|r| r.replicas[0].1).max().unwrap();
-    let last = rows.last().unwrap();
     assert!(most >= 3, "at most {most} ready");
-    assert!(last.replicas[0].0 < most, "{last:?}");
     let served = timeline.served();
     assert!(served[0] > 3 * served[1], "the cheaper one is preferred");
     assert_eq!(outcome.lost, 0, "{outcome:?}");

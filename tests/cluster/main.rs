@@ -10,6 +10,7 @@ mod groups;
 mod installation;
 mod load;
 mod loops;
+mod metronome;
 mod plot;
 mod rights;
 mod site;

@@ -14,7 +14,7 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use wva_testbed::control_plane::audit::Request;
 use wva_testbed::process::Process;
-use wva_testbed::{ControlPlane, eventually, or_skip};
+use wva_testbed::{Access, ControlPlane, eventually, or_skip};
 
 use fleet::{CONFINED, EVERYWHERE, Grounds, KEDA, RELEASE, Working};
 
@@ -182,6 +182,8 @@ async fn every_right_is_used_and_none_can_be_spared() {
         return;
     };
     let working = Working::start(&grounds, &EVERYWHERE).await.unwrap();
+    // Whoever it is: its own rights are tested below.
+    let _picker = picker(&working, grounds.cluster.admin());
     let elsewhere = proven(&working, 40).await;
     // Those of the roles of Kubernetes: whom to trust, and what users may do.
     let elsewhere: Vec<&str> = elsewhere.iter().map(String::as_str).collect();
@@ -204,7 +206,9 @@ async fn confined_releases_have_no_right_to_spare_either() {
     };
     let confined = Working::start(&grounds, &CONFINED).await.unwrap();
     let keda = Working::start(&grounds, &KEDA).await.unwrap();
-    let picker = picker(&keda).await;
+    let namespace = &keda.site.namespace;
+    let account = grounds.cluster.service_account(namespace, PICKER).await;
+    let picker = picker(&keda, &account.unwrap());
     let ((), ()) = tokio::join!(
         async {
             proven(&confined, 30).await;
@@ -224,16 +228,16 @@ async fn confined_releases_have_no_right_to_spare_either() {
 /// The account of the chart's endpoint picker.
 const PICKER: &str = "wva-epp";
 
-/// The endpoint picker of a release, under its own account.
-async fn picker(working: &Working<'_>) -> Process {
+/// The endpoint picker of a release, under this account.
+fn picker(working: &Working<'_>, account: &Access) -> Process {
     let cluster = &working.grounds.cluster;
     let namespace = &working.site.namespace;
-    let account = cluster.service_account(namespace, PICKER).await.unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_wva"));
     command
         .args(["epp", "--pool-name=llama", "--secure-serving=false"])
         .arg(format!("--pool-namespace={namespace}"))
         .arg(format!("--bind-address={}", cluster.host()))
-        .arg(format!("--kubeconfig={}", account.kubeconfig().display()));
+        .arg(format!("--kubeconfig={}", account.kubeconfig().display()))
+        .args(working.pushes());
     Process::start(cluster.sandbox(), "epp", &mut command).unwrap()
 }

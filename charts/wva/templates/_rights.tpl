@@ -113,10 +113,14 @@ never asked for. None of the kinds that a cluster lacks has to be there.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [list, watch]
-# The label by which the Service finds the leader. Names of pods are not known beforehand.
+{{- $here := or (not .Values.scope.namespaces) (has .Release.Namespace .Values.scope.namespaces) }}
+{{- if not (and .Values.exchange.enabled .Values.exchange.deletionCost $here) }}
+# The label by which the Service finds the leader. Names of pods are not known beforehand. Where deletion costs are set in this
+# namespace, too, that right is enough.
 - apiGroups: [""]
   resources: [pods]
   verbs: [patch]
+{{- end }}
 {{- if and .Values.externalMetrics.enabled (eq .Values.certificates.source "controller") }}
 # The authority for the serving certificate, shared by the replicas. The Secret comes with the chart, so none need be made.
 - apiGroups: [""]

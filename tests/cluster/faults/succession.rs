@@ -4,7 +4,7 @@
 //! What each of them did is told by the API server's own record, which keeps the words that were written.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use kube::ResourceExt as _;
@@ -16,7 +16,8 @@ use wva_testbed::control_plane::audit::Request;
 use wva_testbed::process::Process;
 use wva_testbed::{eventually, or_skip};
 
-use super::leaders::{TAKEOVER, campaign, held, is_write, renewed};
+use super::leaders::{campaign, followed, held, is_write, renewed};
+use crate::metronome::Metronome;
 use crate::plot::{Ground, Plot};
 use crate::site::CHEAP;
 
@@ -168,12 +169,12 @@ async fn interrupted(
     let first = first_written(plot, wave);
     come(plot, wave).await;
     let first = tokio::time::timeout(Duration::from_secs(60), first).await;
+    let (watched, begin) = (Metronome::start(), Instant::now());
     process.signal(signal).unwrap();
     first.expect("somebody writes").unwrap();
     let last = renewed(plot).await;
     let taken = held(plot, heir).await.acquire_time.unwrap().0;
-    let after = taken.duration_since(last);
-    assert!(after <= TAKEOVER, "{after:#}");
+    let after = followed(last, taken, (&watched, begin));
     finished(plot, wave).await;
     if signal == "STOP" {
         // It goes on in the middle of whatever it wrote.

@@ -17,7 +17,7 @@ async fn people_are_told_what_the_controller_does_and_why() {
     bed.replicas(CHEAP, "a replica", |n| n == 1).await;
     bed.autoscale(CHEAP, 1).await;
     bed.controller(&pods()).await;
-    let load = bed.load(&[(0.0, 2.0), (20.0, 2.0)]);
+    let load = bed.load(&[(0.0, 2.0), (600.0, 2.0)]);
     let url = format!("http://{}:7080", bed.cluster.host());
     let asked = async |verb: &[&str]| {
         let place = ["-n", &bed.namespace, "--controller", &url, "-o", "json"];
@@ -59,5 +59,5 @@ async fn people_are_told_what_the_controller_does_and_why() {
     let errors: Vec<&Value> = findings.filter(|f| f["severity"] == "error").collect();
     assert!(errors.is_empty(), "{errors:#?}\n{}", bed.decisions());
     assert_eq!(examined.code, Some(0));
-    load.end().await;
+    drop(load);
 }

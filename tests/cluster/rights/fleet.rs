@@ -22,6 +22,9 @@ use crate::site::{CHEAP, LARGE, Site, promises};
 
 pub const RELEASE: &str = "wva";
 
+/// What endpoint pickers show to a controller.
+const TOKEN: &str = "a token";
+
 /// Changes of one variant that are further apart are told one by one.
 const TOLD_APART: Duration = Duration::from_secs(31);
 
@@ -52,7 +55,7 @@ const OF_THE_CLUSTER: &[&str] = &[
 pub const EVERYWHERE: Form = Form {
     label: "everywhere",
     values: None,
-    more: &["--set=scope.stock=unlimited"],
+    more: &["--set=scope.stock=unlimited", "--set=exchange.enabled=true"],
     confined: false,
     scales: true,
     refused: &[],
@@ -74,6 +77,7 @@ pub const KEDA: Form = Form {
     values: Some("keda"),
     more: &[
         "--set=samples.create=null",
+        "--set=exchange.enabled=true",
         "--set=endpointPicker.enabled=true,endpointPicker.pool.name=llama",
         "--set=endpointPicker.pool.matchLabels.app=llama,endpointPicker.tls=false",
     ],
@@ -119,6 +123,8 @@ pub struct Working<'g> {
     config: Value,
     /// Where its external metrics are, if it has any.
     external_metrics: Option<SocketAddrV4>,
+    /// Where endpoint pickers push to, if they may.
+    exchange: Option<SocketAddrV4>,
     pub grounds: &'g Grounds,
 }
 
@@ -143,6 +149,13 @@ impl<'g> Working<'g> {
         if let Some(address) = external_metrics {
             serve["external_metrics"]["listen"] = json!(address);
         }
+        let exchange = serve["exchange"].is_object().then(place);
+        if let Some(address) = exchange {
+            let file = format!("{}/token", form.label);
+            let token = cluster.sandbox().write(&file, TOKEN)?;
+            serve["exchange"]["listen"] = json!(address);
+            serve["exchange"]["bearer_token_file"] = json!(token);
+        }
         if serve["external_metrics"]["certificate"].is_object() {
             serve["external_metrics"]["certificate"] = certificate(cluster)?;
         }
@@ -161,6 +174,7 @@ impl<'g> Working<'g> {
             account,
             config,
             external_metrics,
+            exchange,
             grounds,
         })
     }
@@ -216,8 +230,33 @@ impl<'g> Working<'g> {
         tokio::time::sleep(TOLD_APART.saturating_sub(told.elapsed())).await;
         self.site.apply(&variant(&self.site, TARGETS[0], 3)).await;
         self.decided(TARGETS[0], 3).await;
+        if self.exchange.is_some() {
+            self.leave().await;
+        }
         self.end().await;
         self.run().await;
+    }
+
+    /// Has pods leave, of whom an endpoint picker is told and which are marked to go first.
+    async fn leave(&self) {
+        self.site
+            .replicas(CHEAP, "three replicas or more", |n| n >= 3)
+            .await;
+        self.site
+            .apply(&bounded(&self.site, TARGETS[0], (1, 1)))
+            .await;
+        self.site.replicas(CHEAP, "one replica", |n| n == 1).await;
+    }
+
+    /// The arguments of an endpoint picker that pushes to this release.
+    pub fn pushes(&self) -> Vec<String> {
+        let address = self.exchange.expect("endpoint pickers may push");
+        let token = self.config["serve"]["exchange"]["bearer_token_file"].as_str();
+        vec![
+            format!("--controller-url=http://{address}"),
+            format!("--controller-token-file={}", token.expect("it is a file")),
+            "--controller-interval=250ms".to_owned(),
+        ]
     }
 
     /// Waits until so many replicas are asked for, or wanted where somebody else is to ask for them.
@@ -270,7 +309,11 @@ const TARGETS: [(&str, &str); 3] = [
     ("LeaderWorkerSet", "llama-group"),
 ];
 
-fn variant(site: &Site, (kind, name): (&str, &str), least: u32) -> Value {
+fn variant(site: &Site, target: (&str, &str), least: u32) -> Value {
+    bounded(site, target, (least, 8))
+}
+
+fn bounded(site: &Site, (kind, name): (&str, &str), (least, most): (u32, u32)) -> Value {
     let version = api_version(kind);
     json!({
         "apiVersion": "llmd.ai/v1alpha1",
@@ -284,7 +327,7 @@ fn variant(site: &Site, (kind, name): (&str, &str), least: u32) -> Value {
             "scaleTargetRef": {"apiVersion": version, "kind": kind, "name": name},
             "modelID": MODEL,
             "minReplicas": least,
-            "maxReplicas": 8,
+            "maxReplicas": most,
         },
     })
 }

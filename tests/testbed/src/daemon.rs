@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crate::process::Process;
 use crate::{Error, Sandbox, use_ring};
 
-/// Long enough for a machine that builds something else at the same time.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Long enough for a machine that does much else at the same time; only what never comes takes so long.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Between two looks: short against what is waited for, long against what a look costs.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -201,7 +201,7 @@ async fn probe(client: &reqwest::Client, url: &str) -> Result<(), String> {
 /// What `look` finds, looked for again until it is there.
 ///
 /// # Errors
-/// [`Error::Never`] after a minute and a half, with what the last look said.
+/// [`Error::Never`] after four minutes, with what the last look said.
 pub async fn eventually<T, E: Display>(
     what: &str,
     mut look: impl AsyncFnMut() -> Result<T, E>,
