@@ -19,6 +19,7 @@ pub mod audit;
 mod keys;
 
 use std::net::Ipv4Addr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::access::{self, Access, Credential, Server};
@@ -69,6 +70,7 @@ pub struct ControlPlane {
     keys: Keys,
     sandbox: Sandbox,
     namespaces: AtomicUsize,
+    record: Mutex<audit::Record>,
 }
 
 impl ControlPlane {
@@ -143,6 +145,7 @@ impl ControlPlane {
             keys,
             sandbox,
             namespaces: AtomicUsize::new(0),
+            record: Mutex::default(),
         })
     }
 

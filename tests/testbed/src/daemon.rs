@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Between two looks: short against what is waited for, long against what a look costs.
 const PAUSE: Duration = Duration::from_millis(50);
+/// The same where it has taken long already.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How to start a component, and how to see that it is ready.
 #[derive(Debug)]
@@ -219,6 +221,8 @@ pub async fn eventually<T, E: Display>(
                 reason: reason.to_string(),
             });
         }
-        tokio::time::sleep(PAUSE).await;
+        // What takes long is looked at less often: looking costs what it waits for.
+        let pause = (begin.elapsed() / 10).clamp(PAUSE, LONGEST_PAUSE);
+        tokio::time::sleep(pause).await;
     }
 }

@@ -2,6 +2,11 @@
 //!
 //! Kept of service accounts only, those of the control plane left out: a test's own administrator would drown them.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::sync::PoisonError;
+
 use serde::Deserialize;
 
 use super::ControlPlane;
@@ -121,12 +126,34 @@ impl ControlPlane {
     /// [`Error::System`] where there is no record.
     pub fn requests(&self) -> Result<Vec<Request>, Error> {
         let file = self.sandbox.folder().join(RECORD_FILE);
-        let text = std::fs::read_to_string(&file)
-            .map_err(Error::system(format!("cannot read {}", file.display())))?;
-        // The last line may be half written.
-        let lines = text.lines().filter_map(|l| serde_json::from_str(l).ok());
-        let mut requests: Vec<Request> = lines.map(|line: Line| line.into()).collect();
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = record.read_on(&file);
+        read.map_err(Error::system(format!("cannot read {}", file.display())))?;
+        let mut requests = record.requests.clone();
         requests.sort();
         Ok(requests)
+    }
+}
+
+/// What was read of the record so far: tests ask again and again while it grows.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    offset: u64,
+    requests: Vec<Request>,
+}
+
+impl Record {
+    /// Reads what has been added in whole lines; the last one may be half written.
+    fn read_on(&mut self, file: &Path) -> std::io::Result<()> {
+        let mut file = File::open(file)?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let end = text.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+        let lines = text[..end].split(|b| *b == b'\n');
+        let lines = lines.filter_map(|l| serde_json::from_slice::<Line>(l).ok());
+        self.requests.extend(lines.map(Request::from));
+        self.offset += end as u64;
+        Ok(())
     }
 }

@@ -13,17 +13,17 @@ use wva_testbed::kubelet::{EmulatedServers, NodeSpec};
 use wva_testbed::process::Process;
 use wva_testbed::{Access, ControlPlane, Error, Kubelet, Options, component, eventually};
 
+use crate::closed_loops::bed::hpa;
 use crate::groups::leader_worker_sets;
 use crate::installation::{API, BASE};
 use crate::load::{Load, MODEL};
-use crate::loops::bed::hpa;
 use crate::plot::define;
 use crate::site::{CHEAP, LARGE, Site, promises};
 
 pub const RELEASE: &str = "wva";
 
 /// What endpoint pickers show to a controller.
-const TOKEN: &str = "a token";
+const TOKEN: &str = "the-token-of-the-exchange";
 
 /// Changes of one variant that are further apart are told one by one.
 const TOLD_APART: Duration = Duration::from_secs(31);
