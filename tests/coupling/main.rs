@@ -20,6 +20,9 @@ mod wakes;
 #[path = "../cluster/load.rs"]
 #[expect(dead_code, reason = "tests of the cluster use the rest")]
 mod load;
+#[path = "../cluster/metronome.rs"]
+#[expect(dead_code, reason = "tests of the cluster use the rest")]
+mod metronome;
 #[path = "../cluster/site.rs"]
 #[expect(dead_code, reason = "tests of the cluster use the rest")]
 mod site;

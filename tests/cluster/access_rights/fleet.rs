@@ -239,12 +239,14 @@ impl<'g> Working<'g> {
 
     /// Has pods leave, of whom an endpoint picker is told and which are marked to go first.
     async fn leave(&self) {
-        self.site
-            .replicas(CHEAP, "three replicas or more", |n| n >= 3)
-            .await;
-        self.site
-            .apply(&bounded(&self.site, TARGETS[0], (1, 1)))
-            .await;
+        let three = |n| n >= 3;
+        self.site.replicas(CHEAP, "three replicas", three).await;
+        // Nobody keeps groups here: one that is wanted would be waited for.
+        let namespace = &self.site.namespace;
+        let delete = ["delete", "va", TARGETS[2].1, "-n", namespace];
+        self.site.admin().kubectl(&delete).await.unwrap();
+        let one = bounded(&self.site, TARGETS[0], (1, 1));
+        self.site.apply(&one).await;
         self.site.replicas(CHEAP, "one replica", |n| n == 1).await;
     }
 
