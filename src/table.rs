@@ -83,6 +83,27 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// The table without those of these columns, the first first, that it has to lose to be no wider than that.
+    #[must_use]
+    pub fn fitted(mut self, width: usize, dispensable: &[&str]) -> Self {
+        for header in dispensable {
+            let text = self.render(false);
+            let widest = text.lines().map(|l| l.chars().count()).max();
+            if widest.unwrap_or_default() <= width {
+                break;
+            }
+            // Of several of a name the last is lost first.
+            let Some(at) = self.columns.iter().rposition(|(h, _)| h == header) else {
+                continue;
+            };
+            self.columns.remove(at);
+            for row in self.rows.iter_mut().filter(|row| at < row.len()) {
+                row.remove(at);
+            }
+        }
+        self
+    }
+
     /// The table as text, each line ended.
     pub fn render(&self, colour: bool) -> String {
         let headers: Vec<Cell> = self
@@ -130,5 +151,22 @@ mod tests {
             "NAME       COST\na           1.5\nlonger   120.25\n"
         );
         assert!(table.render(true).contains("\x1b[32m120.25\x1b[0m\n"));
+    }
+
+    #[test]
+    fn what_is_too_wide_loses_columns_in_the_order_given() {
+        let table = || {
+            let mut table = Table::new(&["NAME", ">SEEN", ">SLO", ">SEEN", ">SLO"]);
+            table.row(["a", "1", "2", "3", "4"].map(Cell::from));
+            table
+        };
+        let headers = |width| {
+            let text = table().fitted(width, &["SLO", "SLO", "NAME"]).render(false);
+            text.lines().next().map(str::to_owned).unwrap_or_default()
+        };
+        assert_eq!(headers(80), "NAME   SEEN   SLO   SEEN   SLO");
+        assert_eq!(headers(26), "NAME   SEEN   SLO   SEEN");
+        assert_eq!(headers(20), "NAME   SEEN   SEEN");
+        assert_eq!(headers(1), "SEEN   SEEN");
     }
 }

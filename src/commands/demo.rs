@@ -20,6 +20,7 @@ mod stage;
 mod summary;
 mod tally;
 
+use std::env;
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -141,7 +142,8 @@ impl Demo {
     async fn play(&self, script: Script, console: &Console) -> Result<Verdict, Failure> {
         let ending = Ending::new().map_err(|e| Diagnostic::new(format!("cannot start: {e}")))?;
         let mut stage = Stage::set(script, self).await?;
-        let live = console.for_people() && !console.is_quiet() && io::stdout().is_terminal();
+        let able = io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|t| t != "dumb");
+        let live = able && console.for_people() && !console.is_quiet();
         let ended = if live {
             self.watch(&mut stage, ending, console).await
         } else {
@@ -163,7 +165,7 @@ impl Demo {
         let (sender, mut pressed) = mpsc::channel(8);
         let mut screen = Screen::open(sender)?;
         let (mut cycles, mut frames) = (ticks(self.cycle), ticks(FRAME));
-        let mut board = Board::new(stage).await;
+        let mut board = Board::new(stage, screen.width()?);
         loop {
             screen.draw(&console.page(&board), "q quit", None)?;
             tokio::select! {
@@ -178,7 +180,7 @@ impl Demo {
             if stage.is_over() {
                 return Ok(());
             }
-            board = Board::new(stage).await;
+            board = Board::new(stage, screen.width()?);
         }
     }
 

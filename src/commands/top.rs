@@ -128,6 +128,7 @@ impl Top {
         let mut frame = first;
         let mut trouble = None;
         loop {
+            frame.width = Some(screen.width()?);
             screen.draw(
                 &console.page(&frame),
                 "q quit   r look again",

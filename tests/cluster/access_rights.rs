@@ -169,7 +169,12 @@ async fn proven(working: &Working<'_>, least: usize) -> BTreeSet<String> {
     working.work().await;
     let cluster = &working.grounds.cluster;
     let account = (working.system.as_str(), RELEASE);
-    let (granted, asked) = all_used(cluster, account, working.form.refused, || working.log()).await;
+    // What is decided while an API server is too slow for a leader to lead is told by no event: there is more to decide.
+    let used = all_used(cluster, account, working.form.refused, || working.log());
+    let (granted, asked) = tokio::select! {
+        used = used => used,
+        () = working.go_on() => unreachable!("it goes on for ever"),
+    };
     assert!(granted.len() >= least, "{granted:#?}");
     working.end().await;
     removal::each_is_needed(working, account, &granted, &asked).await;

@@ -167,10 +167,10 @@ fn variants(stage: &Stage) -> Vec<VariantSummary> {
 /// Where to go from here.
 fn next() -> Vec<String> {
     [
-        "wva simulate examples/day.yaml          a day against an HPA, KEDA and the best fixed fleet",
-        "wva demo --trace YOURS.csv --speed 60   your own traffic, an hour a minute",
-        "wva plan examples/plan.yaml             the cheapest fleet for given rates, and what limits it",
-        "wva controller --help                   on a cluster; `wva migrate` proposes the annotations",
+        "wva simulate examples/day.yaml          a day against an HPA and KEDA",
+        "wva demo --trace YOURS.csv --speed 60   your traffic, an hour a minute",
+        "wva plan examples/plan.yaml             the cheapest fleet for given rates",
+        "wva controller --help                   on a cluster, after `wva migrate`",
     ]
     .map(str::to_owned)
     .to_vec()
@@ -220,13 +220,17 @@ impl Answer for Summary {
         };
         page.line("");
         page.line(format!(
-            "{mark} {} of {} got what was promised, for ${:.4} in {} s; {} of replicas, {} at most",
+            "{mark} {} of {} got what was promised, for ${:.4} in {} s",
             percent(self.attainment),
             count(self.requests as usize, "request", "requests"),
             self.cost_usd,
             short(self.duration_s.round()),
+        ));
+        page.line(format!(
+            "  {} of replicas; {} at most, {:.1} on average",
             count(self.scaling_events as usize, "change", "changes"),
-            self.max_replicas
+            self.max_replicas,
+            self.mean_replicas
         ));
         if let Some(constant) = &self.constant {
             let fleet = constant
@@ -234,7 +238,7 @@ impl Answer for Summary {
                 .iter()
                 .map(|(name, n)| format!("{n} × {name}"));
             page.line(format!(
-                "  the best fleet that never changes, found afterwards: {}, ${:.4} ({})",
+                "  the best constant fleet, found afterwards: {}, ${:.4} ({})",
                 fleet.collect::<Vec<_>>().join(", "),
                 constant.cost_usd,
                 compared(constant.saved)
@@ -250,11 +254,10 @@ impl Answer for Summary {
 }
 
 fn compared(saved: f64) -> String {
-    let share = percent(saved.abs());
     if saved >= 0.0 {
-        format!("{share} of that saved")
+        format!("{} of that saved", percent(saved))
     } else {
-        format!("{share} less than here")
+        format!("{} less than here", percent(saved / (saved - 1.0)))
     }
 }
 

@@ -76,9 +76,10 @@ impl Tally {
 
     /// A figure of every row, at most `most` means over equal parts of the run so far.
     pub fn course(&self, most: usize, of: impl Fn(&Row) -> f64) -> Vec<f64> {
-        let part = self.rows.len().div_ceil(most.max(1)).max(1);
+        let (all, parts) = (self.rows.len(), most.min(self.rows.len()));
         let mean = |rows: &[Row]| rows.iter().map(&of).sum::<f64>() / rows.len() as f64;
-        self.rows.chunks(part).map(mean).collect()
+        let part = |i: usize| &self.rows[i * all / parts..(i + 1) * all / parts];
+        (0..parts).map(|i| mean(part(i))).collect()
     }
 }
 

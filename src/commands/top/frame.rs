@@ -26,7 +26,15 @@ pub struct Frame {
     cost_per_hour_usd: f64,
     /// What could not be seen, and why.
     unseen: Vec<String>,
+    /// Width of the screen, characters; absent where there is none to fit.
+    #[serde(skip)]
+    pub width: Option<usize>,
 }
+
+/// Columns that narrow screens go without, the first first.
+const DISPENSABLE: [&str; 10] = [
+    "MODE", "SLO", "SLO", "EXPECTED", "EXPECTED", "LOAD", "REASON", "MARGIN", "KV", "$/H",
+];
 
 /// One variant.
 #[derive(Debug, Serialize)]
@@ -71,6 +79,7 @@ impl Frame {
                 .filter_map(|e| e.cost_per_hour_usd)
                 .sum(),
             unseen: metrics.into_iter().chain(servers).collect(),
+            width: None,
         }
     }
 
@@ -141,7 +150,10 @@ impl Answer for Frame {
         for variant in &self.variants {
             table.row(row(variant));
         }
-        page.table(&table);
+        page.table(&match self.width {
+            Some(width) => table.fitted(width, &DISPENSABLE),
+            None => table,
+        });
         for unseen in &self.unseen {
             let text = page.toned(&format!("not seen: {unseen}"), Tone::Dim);
             page.line(text);

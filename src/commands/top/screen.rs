@@ -48,6 +48,11 @@ impl Screen {
         Ok(screen)
     }
 
+    /// Its width, characters.
+    pub fn width(&self) -> io::Result<usize> {
+        Ok(terminal::size()?.0.into())
+    }
+
     /// Draws the page from the top, cut to the screen, with a last line for the keys that mean something and for trouble.
     pub fn draw(&mut self, page: &str, keys: &str, trouble: Option<&str>) -> io::Result<()> {
         let (width, height) = terminal::size()?;

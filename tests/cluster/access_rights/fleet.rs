@@ -237,6 +237,15 @@ impl<'g> Working<'g> {
         self.run().await;
     }
 
+    /// Has something change now and then, far enough apart to be told each time.
+    pub async fn go_on(&self) {
+        for least in [4, 3].into_iter().cycle() {
+            tokio::time::sleep(TOLD_APART).await;
+            let variant = variant(&self.site, TARGETS[0], least);
+            self.site.apply(&variant).await;
+        }
+    }
+
     /// Has pods leave, of whom an endpoint picker is told and which are marked to go first.
     async fn leave(&self) {
         let three = |n| n >= 3;

@@ -8,6 +8,34 @@ use super::pods;
 use crate::commands::fixtures::wva;
 use crate::site::CHEAP;
 
+/// What `wva status` says of the first variant, once it is decided about by what is known of its load.
+pub async fn known(bed: &Bed) -> Value {
+    let url = format!("http://{}:7080", bed.cluster.host());
+    let words = [
+        "status",
+        "-n",
+        &bed.namespace,
+        "--controller",
+        &url,
+        "-o",
+        "json",
+    ];
+    let status = eventually("a decision that is explained by load", async || {
+        let ran = wva(bed.cluster.admin(), &words).await;
+        let answer: Value = serde_json::from_str(&ran.out).map_err(|_| ran.err.clone())?;
+        let variant = answer["variants"][0].clone();
+        let seen = |of: &str| variant["ttft"][of].is_number();
+        let known =
+            seen("observed_ms") && seen("predicted_ms") && variant["reasons"][0].is_string();
+        if known {
+            Ok(variant)
+        } else {
+            Err(variant.to_string())
+        }
+    });
+    status.await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_are_told_what_the_controller_does_and_why() {
     let Some(bed) = Bed::start().await else {
@@ -23,19 +51,7 @@ async fn people_are_told_what_the_controller_does_and_why() {
         let place = ["-n", &bed.namespace, "--controller", &url, "-o", "json"];
         wva(bed.cluster.admin(), &[verb, &place].concat()).await
     };
-    let status = eventually("a decision that is explained by load", async || {
-        let ran = asked(&["status"]).await;
-        let answer: Value = serde_json::from_str(&ran.out).map_err(|_| ran.err.clone())?;
-        let variant = answer["variants"][0].clone();
-        let known = variant["ttft"]["observed_ms"].is_number() && variant["reasons"][0].is_string();
-        if known {
-            Ok(variant)
-        } else {
-            Err(variant.to_string())
-        }
-    })
-    .await
-    .unwrap();
+    let status = known(&bed).await;
     assert_eq!(
         (&status["source"], &status["mode"]),
         (&"metrics".into(), &"control".into())

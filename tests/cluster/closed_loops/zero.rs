@@ -9,6 +9,7 @@ use axum::routing::get;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use super::asked::known;
 use super::bed::Bed;
 use super::pods;
 use crate::site::CHEAP;
@@ -32,7 +33,7 @@ async fn an_idle_model_sleeps_until_somebody_asks() {
     bed.deploy(CHEAP, 1).await;
     bed.replicas(CHEAP, "a replica", |n| n == 1).await;
     bed.autoscale(CHEAP, 0).await;
-    let profile = [(0.0, 1.5), (12.0, 1.5), (13.0, 0.0)];
+    let profile = [(0.0, 1.5), (600.0, 1.5)];
     let timeline = bed.timeline(&profile);
     let mut load = bed.load(&profile);
     let router = Arc::clone(&load.router);
@@ -44,6 +45,8 @@ async fn an_idle_model_sleeps_until_somebody_asks() {
     let mut telemetry = pods();
     telemetry["routers"] = json!({"urls": [{"url": page, "namespace": bed.namespace}]});
     bed.controller(&telemetry).await;
+    known(&bed).await;
+    load.again(&[(0.0, 0.0), (0.1, 0.0)]);
     bed.replicas(CHEAP, "no replica", |n| n == 0).await;
     let asked = Instant::now();
     load.again(&[(0.0, 1.0), (15.0, 1.0)]);
