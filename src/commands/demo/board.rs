@@ -15,7 +15,7 @@ use wva_controllers::settings::Settings;
 
 /// Widest course, characters, and what stands beside it.
 const WIDEST: usize = 60;
-const BESIDE: usize = 48;
+const BESIDE: usize = 53;
 /// Decisions that are shown.
 const DECISIONS: usize = 6;
 

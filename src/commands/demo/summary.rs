@@ -238,7 +238,7 @@ impl Answer for Summary {
                 .iter()
                 .map(|(name, n)| format!("{n} × {name}"));
             page.line(format!(
-                "  the best constant fleet, found afterwards: {}, ${:.4} ({})",
+                "  the best constant fleet in hindsight: {}, ${:.4} ({})",
                 fleet.collect::<Vec<_>>().join(", "),
                 constant.cost_usd,
                 compared(constant.saved)
