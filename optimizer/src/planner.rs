@@ -40,7 +40,7 @@ pub struct Workload {
     pub model: String,
     /// Class name.
     pub class: String,
-    /// Shape bucket within (model, class).
+    /// Shape bucket within (model, class); those that the planner makes of a whole class count from 1.
     pub bucket: usize,
     /// Requests per second to plan for.
     pub rate: f64,

@@ -164,3 +164,18 @@ fn classes_are_split_only_where_a_device_is_no_choice_for_the_whole() {
     };
     assert_eq!(buckets(vec![long_prompts(2.0), second]), 2);
 }
+
+#[test]
+fn a_class_and_its_buckets_keep_apart_what_was_found_for_them() {
+    let catalogue = Catalogue::parse(UNEQUAL, "test").expect("a catalogue");
+    for rate in [0.6, 1.2, 1.8, 2.4, 3.0, 3.6, 4.2] {
+        let mut input = input(&catalogue, vec![long_prompts(rate)]);
+        let planned = |input: &PlanInput<'_>| {
+            plan(input, &mut CapacityTable::default()).expect("a well-formed problem")
+        };
+        let free = planned(&input);
+        // Nothing may be found twice: every question of the first plan is a new one.
+        input.settings.capacity_refreshes = 0;
+        assert_eq!(planned(&input).routes, free.routes, "{rate}");
+    }
+}

@@ -36,7 +36,8 @@ pub(super) fn split(input: &PlanInput<'_>, table: &mut CapacityTable) -> Vec<Wor
     for (w, workload) in input.workloads.iter().enumerate() {
         if !given.contains(&w) && has_specialists(input, table, workload) {
             let edges = EDGES.map(|q| workload.shape.input_quantile(q));
-            let buckets = workload.shape.buckets(&edges).into_iter().enumerate();
+            // 0 is the whole, which has capacities of its own in the table.
+            let buckets = (1..).zip(workload.shape.buckets(&edges));
             out.extend(buckets.map(|(bucket, b)| Workload {
                 bucket,
                 rate: workload.rate * b.share,
