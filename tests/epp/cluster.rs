@@ -1,5 +1,7 @@
 //! Pools, pods, objectives and rewrites of a real API server, and what requests make of them.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 use wva_epp_core::config::DEFAULT;
 use wva_testbed::{Access, ControlPlane, Envoy, Options, eventually, or_skip};
@@ -95,14 +97,26 @@ async fn ask(picker: &Picker, model: &str, headers: &[(&str, &str)]) -> Answer {
     post(&picker.url("/v1/completions"), body, headers).await
 }
 
-/// How many of the servers have had a request, after that many requests.
-async fn reached(picker: &Picker, servers: &[&Puppet], requests: usize) -> usize {
-    let before: Vec<usize> = servers.iter().map(|s| s.requests()).collect();
-    for _ in 0..requests {
-        assert_eq!(ask(picker, "m", &[]).await.status, 200);
-    }
-    let now = servers.iter().map(|s| s.requests());
-    now.zip(before).filter(|(now, before)| now > before).count()
+/// Asks in rounds until all requests of one have reached these servers: each of them, and no other of them all. Among equals it
+/// is drawn by lot who gets a request, and one whose metrics have yet to be read gets none while there are others, so that a
+/// single round proves nothing about those that it has missed.
+async fn reaches(picker: &Picker, all: &[&Puppet], these: &[&Puppet]) {
+    let expected: Vec<SocketAddr> = these.iter().map(|s| s.address).collect();
+    let round = async || {
+        let before: Vec<usize> = all.iter().map(|s| s.requests()).collect();
+        for _ in 0..20 * these.len() {
+            let answer = ask(picker, "m", &[]).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        let now = all.iter().zip(before);
+        let reached = now.filter(|(server, before)| server.requests() > *before);
+        let reached: Vec<SocketAddr> = reached.map(|(server, _)| server.address).collect();
+        (reached == expected)
+            .then_some(())
+            .ok_or(format!("{reached:?}"))
+    };
+    let what = format!("requests to reach {expected:?}");
+    eventually(&what, round).await.unwrap();
 }
 
 #[tokio::test]
@@ -151,44 +165,45 @@ async fn pods_come_and_go(envoy: &Envoy, plane: &ControlPlane, space: &Space<'_>
     space.pod("c", &json!({"app": "other"}), &servers[2]).await;
     picker.settles(READY, 2.0).await;
     let all: Vec<&Puppet> = servers.iter().collect();
-    assert_eq!(reached(&picker, &all, 20).await, 2);
+    reaches(&picker, &all, &all[..2]).await;
 
     space.ready("b", false).await;
     picker.settles(READY, 1.0).await;
+    reaches(&picker, &all, &all[..1]).await;
     space.ready("b", true).await;
     picker.settles(READY, 2.0).await;
 
     // One that is being deleted serves on, and gets nothing new.
     space.kubectl(&["delete", "pod", "b", "--wait=false"]).await;
-    let drained = async || match reached(&picker, &[&servers[1]], 4).await {
-        0 => Ok(()),
-        _ => Err("it is still picked"),
-    };
-    eventually("b to drain", drained).await.unwrap();
+    reaches(&picker, &all, &all[..1]).await;
     space.gone("b").await;
     picker.settles(READY, 1.0).await;
 
-    // Eight ranks at one address, of which two are taken out again.
+    // Up to eight ranks at one address, of which two are taken out again.
     let mut ranks = Vec::new();
     for port in 8001..8008 {
         let mut address = servers[2].address;
         address.set_port(port);
         ranks.push(Puppet::start(address).await);
     }
+    let all: Vec<&Puppet> = servers.iter().chain(&ranks).collect();
+    let (_, eight) = all.split_at(2);
     let ports: Vec<u16> = (8000..8008).collect();
-    space.pool(json!({"app": "other"}), &ports).await;
-    picker.settles(READY, 8.0).await;
-    let eight: Vec<&Puppet> = ranks.iter().chain([&servers[2]]).collect();
-    assert_eq!(reached(&picker, &eight, 60).await, 8);
+    for number in 1..=8 {
+        space.pool(json!({"app": "other"}), &ports[..number]).await;
+        picker.settles(READY, number as f64).await;
+        reaches(&picker, &all, &eight[..number]).await;
+    }
     let active = "llm-d.ai/active-ports=8000,8001,8002,8003,8004,8005";
     space.kubectl(&["annotate", "pod", "c", active]).await;
     picker.settles(READY, 6.0).await;
+    reaches(&picker, &all, &eight[..6]).await;
 
-    rewrites_and_objectives(&picker, space, &eight).await;
+    rewrites_and_objectives(&picker, space, eight).await;
 
     // Nothing is lost while the API server is away, and nothing is missed afterwards.
     plane.apiserver().stop();
-    assert_eq!(reached(&picker, &eight, 30).await, 6);
+    reaches(&picker, &all, &eight[..6]).await;
     plane.apiserver().start().await.unwrap();
     space.pool(labels, &[8000]).await;
     picker.settles(READY, 1.0).await;
@@ -332,13 +347,15 @@ async fn pods_are_selected_without_a_pool(envoy: &Envoy, space: &Space<'_>) {
     let picker = space.picker(envoy, Place::Selected, &flags).await;
     picker.settles(READY, 1.0).await;
     let all: Vec<&Puppet> = servers.iter().collect();
-    assert_eq!(reached(&picker, &all, 5).await, 1);
+    reaches(&picker, &all, &all[..1]).await;
     space
         .kubectl(&["label", "pod", "b", "tier=silver", "--overwrite"])
         .await;
     picker.settles(READY, 2.0).await;
+    reaches(&picker, &all, &all).await;
     space
         .kubectl(&["label", "pod", "a", "tier=tin", "--overwrite"])
         .await;
     picker.settles(READY, 1.0).await;
+    reaches(&picker, &all, &all[1..]).await;
 }

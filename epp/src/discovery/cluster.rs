@@ -1,6 +1,6 @@
 //! Pools and pods of a cluster, watched.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::DynamicObject;
@@ -123,7 +123,7 @@ async fn follow_pods(
             }
             continue;
         };
-        members.change(|roster| roster.set_ports(&now.ports));
+        members.roster().expect_others(&now.ports);
         let config = watcher::Config::default().labels(&now.selector);
         tokio::select! {
             () = follow(pods.clone(), config, "Pod", |told| members.hear(told)) => return,
@@ -139,8 +139,12 @@ struct Members {
 }
 
 impl Members {
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn change(&self, make: impl FnOnce(&mut Roster) -> Vec<Change>) {
-        let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut roster = self.roster();
         let changes = make(&mut roster);
         if !changes.is_empty() {
             let update = |directory: &mut _| changes.into_iter().for_each(|c| c.make(directory));

@@ -44,6 +44,8 @@ type Told = HashMap<SocketAddr, (String, Endpoint)>;
 pub struct Roster {
     variants: Arc<Variants>,
     ports: Vec<u16>,
+    /// Whether these are the ports of pods that are not listed yet, and not those of the pods here.
+    unlisted: bool,
     pods: BTreeMap<String, Pod>,
     /// What was told last.
     told: Told,
@@ -62,7 +64,17 @@ impl Roster {
     /// Sets the ports that all pods serve on.
     pub fn set_ports(&mut self, ports: &[u16]) -> Vec<Change> {
         self.ports = ports.to_vec();
-        self.tell_all()
+        match self.unlisted {
+            true => Vec::new(),
+            false => self.tell_all(),
+        }
+    }
+
+    /// Others are meant from now on, who serve on these ports. Those of before stay as they were until it is known who the
+    /// others are, which the next complete list tells: they do not serve on the others' ports.
+    pub fn expect_others(&mut self, ports: &[u16]) {
+        self.ports = ports.to_vec();
+        self.unlisted = true;
     }
 
     /// Takes in a new or changed pod.
@@ -83,6 +95,7 @@ impl Roster {
     /// Takes in a complete list: who is not on it is gone.
     pub fn replace(&mut self, pods: Vec<Pod>) -> Vec<Change> {
         self.pods = pods.into_iter().map(entry).collect();
+        self.unlisted = false;
         self.tell_all()
     }
 
@@ -211,6 +224,19 @@ mod tests {
         let changes = said(&roster.replace(list));
         assert_eq!(changes, ["+10.0.0.3:80", "-10.0.0.1:80"]);
         assert_eq!(said(&roster.replace(vec![])).len(), 2);
+    }
+
+    #[test]
+    fn pods_that_are_no_longer_meant_do_not_get_the_ports_of_those_that_are() {
+        let mut roster = roster();
+        roster.apply(pod("a", 1, true, false));
+        roster.expect_others(&[90]);
+        assert_eq!(said(&roster.set_ports(&[90, 91])), [""; 0]);
+        let changes = said(&roster.replace(vec![pod("b", 2, true, false)]));
+        let others = ["+10.0.0.2:90", "+10.0.0.2:91", "-10.0.0.1:80"];
+        assert_eq!(changes, others);
+        let listed = said(&roster.set_ports(&[90]));
+        assert_eq!(listed, ["-10.0.0.2:91"]);
     }
 
     #[test]
