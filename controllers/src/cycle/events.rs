@@ -198,7 +198,7 @@ fn troubles(part: &Part<'_>, memory: &VariantMemory, now: f64) -> Vec<Tale> {
     {
         tales.push(warning("TwoScalers", text.clone()));
     }
-    if let Some((code, text)) = &memory.failure {
+    if let Some((code, text)) = memory.failure.as_ref().or(memory.untold.as_ref()) {
         tales.push(warning("WriteFailed", format!("{code}: {text}")));
     }
     let failing = part

@@ -66,8 +66,10 @@ pub struct VariantMemory {
     pub told: BTreeMap<String, f64>,
     /// When the status was written last.
     pub status_at: f64,
-    /// Why the last write failed.
+    /// Why the replicas that are asked for could not be written.
     pub failure: Option<(String, String)>,
+    /// Why the status could not be written, which a status cannot tell of itself.
+    pub untold: Option<(String, String)>,
     /// Pods that leave next, by UID, with the time since which that is told.
     pub leaving: BTreeMap<String, f64>,
 }
@@ -133,24 +135,20 @@ impl Memory {
             let Some(memory) = self.variants.get_mut(&write.variant.to_string()) else {
                 continue;
             };
-            match &write.outcome {
-                WriteOutcome::Done => {
-                    memory.failure = None;
-                    if let Some(replicas) = write.scale {
-                        memory.asked = Some((replicas, now));
-                        memory.acknowledged = false;
-                    }
-                }
-                WriteOutcome::Conflict | WriteOutcome::NotLeader => {}
-                WriteOutcome::Gone => {
-                    memory.failure = Some(("TargetNotFound".into(), "it is gone".into()));
-                }
-                WriteOutcome::Forbidden(text) => {
-                    memory.failure = Some(("Forbidden".into(), text.clone()));
-                }
-                WriteOutcome::Failed(text) => {
-                    memory.failure = Some(("WriteFailed".into(), text.clone()));
-                }
+            if let (Some(replicas), WriteOutcome::Done) = (write.scale, &write.outcome) {
+                memory.asked = Some((replicas, now));
+                memory.acknowledged = false;
+            }
+            let trouble = match &write.outcome {
+                WriteOutcome::Done => None,
+                WriteOutcome::Conflict | WriteOutcome::NotLeader => continue,
+                WriteOutcome::Gone => Some(("TargetNotFound".into(), "it is gone".into())),
+                WriteOutcome::Forbidden(text) => Some(("Forbidden".into(), text.clone())),
+                WriteOutcome::Failed(text) => Some(("WriteFailed".into(), text.clone())),
+            };
+            match write.scale {
+                Some(_) => memory.failure = trouble,
+                None => memory.untold = trouble,
             }
         }
     }

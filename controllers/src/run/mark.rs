@@ -27,13 +27,20 @@ pub(super) async fn follow(
         return;
     }
     let api: Api<Pod> = Api::namespaced(client, &identity.namespace);
-    let mut marked = None;
+    let (mut marked, mut told) = (None, None);
     loop {
         let leads = terms.borrow().left(Instant::now()).is_some() && !*stopped.borrow();
         if marked != Some(leads) {
             match mark(&api, &identity.name, leads).await {
-                Ok(()) => marked = Some(leads),
-                Err(error) => tracing::warn!(%error, "cannot label this pod"),
+                Ok(()) => (marked, told) = (Some(leads), None),
+                Err(error) => {
+                    // It is tried again every second, and told once.
+                    let error = Some(error.to_string());
+                    if told != error {
+                        tracing::warn!(error, "cannot label this pod");
+                        told = error;
+                    }
+                }
             }
         }
         if *stopped.borrow() {

@@ -216,6 +216,36 @@ fn a_write_that_is_not_allowed_is_named() {
     assert!(scale(&outcome).is_some(), "it is tried again");
 }
 
+/// That a status can be written does not mean that replicas can.
+#[test]
+fn what_is_not_allowed_is_said_once_and_stands() {
+    let mut world = world();
+    world.rate = 12.0;
+    let mut statuses = 0;
+    for cycle in 0..12 {
+        let outcome = world.step();
+        for effect in &outcome.effects {
+            if matches!(effect, Effect::Status { .. }) {
+                statuses += u32::from(cycle >= 6);
+                world.write(effect);
+            }
+        }
+        let refused = Written {
+            variant: Key::new("llm-d", "llama-l40s"),
+            scale: Some(5),
+            outcome: WriteOutcome::Forbidden("deployments/scale is forbidden".into()),
+        };
+        // Whichever of the two was answered first.
+        let place = cycle % (world.written.len() + 1);
+        world.written.insert(place, refused);
+    }
+    assert_eq!(statuses, 0, "nothing new to say");
+    // Once it is as wanted, nothing is in the way any more.
+    world.deploy("llama-l40s", "L40S", 5);
+    let last = (0..12).find_map(|_| condition(&world.live(1), "InControl"));
+    assert_eq!(last, Some(("True".into(), "PatchesScale".into())));
+}
+
 #[test]
 fn an_hpa_in_front_is_fed_and_not_overridden() {
     let mut world = world();
