@@ -219,7 +219,11 @@ struct Carried {
 }
 
 impl Carried {
+    /// In words; `None` where nothing is carried.
     fn told(&self, class: &str) -> Option<Reason> {
+        if self.rate <= 0.0 {
+            return None;
+        }
         let text = format!(
             "{:.2} of {:.2} rps of {class}; one replica is trusted with {:.2} rps (model {:.2}), bound by {}",
             self.rate,
@@ -251,5 +255,26 @@ fn unloaded(planned: &Planned, model: &str) -> Reason {
     } else {
         let text = format!("other variants serve all of the {rate:.2} rps of {model}");
         reason("served-elsewhere", text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_of_which_nothing_comes_says_nothing() {
+        let mut carried = Carried {
+            binding: Some(Binding::Ttft),
+            ..Carried::default()
+        };
+        assert_eq!(carried.told("chat"), None);
+        (carried.offered, carried.rate) = (4.0, 2.0);
+        (carried.replicas, carried.trusted) = (1.0, 2.0);
+        let told = carried.told("chat").map(|r| r.text).unwrap_or_default();
+        assert!(
+            told.contains("trusted with 1.00 rps (model 2.00)"),
+            "{told}"
+        );
     }
 }
