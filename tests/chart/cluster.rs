@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
-use wva_testbed::{Access, ControlPlane, Error, Options, component, or_skip};
+use wva_testbed::{Access, ControlPlane, Error, Options, component, eventually, or_skip};
 
 use crate::rendered::{ALL_VALUES, NAMESPACE, RELEASE, Rendered, chart, chosen};
 
@@ -52,8 +52,7 @@ async fn install() -> Result<ControlPlane, Error> {
     let chart = chart();
     let words = ["install", RELEASE, &chart, &namespace, "--create-namespace"];
     admin.helm(&words).await?;
-    let established = ["wait", "--for=condition=Established", "crd", "--all"];
-    admin.kubectl(&established).await?;
+    admin.established().await?;
     Ok(cluster)
 }
 
@@ -168,7 +167,12 @@ async fn the_account_may_do_its_work_and_no_more() {
         &format!("update secrets/wva-authority {own}"),
         "patch apiservices.apiregistration.k8s.io/v1beta1.external.metrics.k8s.io",
     ] {
-        assert!(may(&wva, question).await, "{question}");
+        eventually(question, async || match may(&wva, question).await {
+            true => Ok(()),
+            false => Err("it may not"),
+        })
+        .await
+        .unwrap();
     }
     for question in [
         "patch deployments.apps/x -n models-a",
@@ -228,7 +232,7 @@ async fn people_with_view_and_edit_see_and_change_what_is_theirs() {
         ];
         // There already, the second time.
         cluster.admin().kubectl(&binding).await.ok();
-        wva_testbed::eventually(question, async || {
+        eventually(question, async || {
             match may(&person, question).await == expected {
                 true => Ok(()),
                 false => Err(format!("{role}: not {expected}")),

@@ -216,8 +216,13 @@ async fn the_controller_does_its_work_with_what_the_chart_gives_it() {
     cluster.admin().kubectl(&words).await.unwrap();
     cluster.aggregate(&API, wva.address).await.unwrap();
     let secrets: Api<Secret> = Api::namespaced(admin.clone(), NAMESPACE);
-    let kept = secrets.get("wva-authority").await.unwrap().data.unwrap();
-    let kept: Value = serde_json::from_slice(&kept["authority.json"].0).unwrap();
+    let kept = eventually("an authority that is kept", async || {
+        let secret = secrets.get("wva-authority").await;
+        let data = secret.map_err(|e| e.to_string())?.data.unwrap_or_default();
+        let kept = data.get("authority.json").ok_or("not yet")?;
+        serde_json::from_slice::<Value>(&kept.0).map_err(|e| e.to_string())
+    });
+    let kept = kept.await.unwrap();
     let bundle = kept["certificate"].as_str().unwrap().to_owned();
     wva.stop.send(()).unwrap();
     wva.process.await.unwrap();

@@ -66,7 +66,7 @@ fn emulated_servers_serve_as_one() {
     folder.write("servers.yaml", &format!("endpoints:\n{}", listed.concat()));
     let mut gateway = Gateway::start(&folder, &["--endpoints", "servers.yaml"]);
     // The file may not have been read yet.
-    let listed = (0..600).any(|_| {
+    let listed = (0..4800).any(|_| {
         thread::sleep(Duration::from_millis(50));
         gateway.ask("GET /health", "").0.contains("200")
     });

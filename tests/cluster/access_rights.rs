@@ -16,7 +16,7 @@ use wva_testbed::control_plane::audit::Request;
 use wva_testbed::process::Process;
 use wva_testbed::{Access, ControlPlane, eventually, or_skip};
 
-use fleet::{CONFINED, EVERYWHERE, Grounds, KEDA, RELEASE, Working};
+use fleet::{CONFINED, EVERYWHERE, KEDA, RELEASE, Working, ground};
 
 /// Somebody may do this: (verb, group, resource).
 type Right = (String, String, String);
@@ -167,7 +167,7 @@ fn elsewhere(granted: &BTreeSet<Granted>, asked: &[Request]) -> BTreeSet<String>
 /// Has a release do all of its work, sees that every right was used, and takes each away.
 async fn proven(working: &Working<'_>, least: usize) -> BTreeSet<String> {
     working.work().await;
-    let cluster = &working.grounds.cluster;
+    let cluster = &working.ground.cluster;
     let account = (working.system.as_str(), RELEASE);
     // What is decided while an API server is too slow for a leader to lead is told by no event: there is more to decide.
     let used = all_used(cluster, account, working.form.refused, || working.log());
@@ -183,12 +183,12 @@ async fn proven(working: &Working<'_>, least: usize) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_right_is_used_and_none_can_be_spared() {
-    let Some(grounds) = or_skip(Grounds::start().await) else {
+    let Some(ground) = or_skip(ground().await) else {
         return;
     };
-    let working = Working::start(&grounds, &EVERYWHERE).await.unwrap();
+    let working = Working::start(&ground, &EVERYWHERE).await.unwrap();
     // Whoever it is: its own rights are tested below.
-    let _picker = picker(&working, grounds.cluster.admin());
+    let _picker = picker(&working, ground.cluster.admin());
     let elsewhere = proven(&working, 40).await;
     // Those of the roles of Kubernetes: whom to trust, and what users may do.
     let elsewhere: Vec<&str> = elsewhere.iter().map(String::as_str).collect();
@@ -206,13 +206,13 @@ async fn every_right_is_used_and_none_can_be_spared() {
 /// The same of releases that are confined to namespaces: one for HPAs, one for KEDA with an endpoint picker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn confined_releases_have_no_right_to_spare_either() {
-    let Some(grounds) = or_skip(Grounds::start().await) else {
+    let Some(ground) = or_skip(ground().await) else {
         return;
     };
-    let confined = Working::start(&grounds, &CONFINED).await.unwrap();
-    let keda = Working::start(&grounds, &KEDA).await.unwrap();
+    let confined = Working::start(&ground, &CONFINED).await.unwrap();
+    let keda = Working::start(&ground, &KEDA).await.unwrap();
     let namespace = &keda.site.namespace;
-    let account = grounds.cluster.service_account(namespace, PICKER).await;
+    let account = ground.cluster.service_account(namespace, PICKER).await;
     let picker = picker(&keda, &account.unwrap());
     let ((), ()) = tokio::join!(
         async {
@@ -224,7 +224,7 @@ async fn confined_releases_have_no_right_to_spare_either() {
         },
     );
     let account = (keda.site.namespace.as_str(), PICKER);
-    let (granted, asked) = all_used(&grounds.cluster, account, &[], || picker.log()).await;
+    let (granted, asked) = all_used(&ground.cluster, account, &[], || picker.log()).await;
     assert!(granted.len() >= 10, "{granted:#?}");
     removal::each_is_needed(&keda, account, &granted, &asked).await;
     assert!(elsewhere(&granted, &asked).is_empty());
@@ -235,7 +235,7 @@ const PICKER: &str = "wva-epp";
 
 /// The endpoint picker of a release, under this account.
 fn picker(working: &Working<'_>, account: &Access) -> Process {
-    let cluster = &working.grounds.cluster;
+    let cluster = &working.ground.cluster;
     let namespace = &working.site.namespace;
     let mut command = Command::new(env!("CARGO_BIN_EXE_wva"));
     command

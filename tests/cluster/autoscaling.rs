@@ -5,6 +5,7 @@ use kube::Api;
 use serde_json::json;
 use wva_testbed::eventually;
 
+use crate::closed_loops::bed::hpa;
 use crate::installation::{Installation, decided, with_gate, without_gate};
 
 /// An HPA that wants no tolerance, the Deployment that it scales, and a variant of their name.
@@ -22,27 +23,9 @@ async fn autoscaled(wva: &Installation, namespace: &str, replicas: u32) {
             },
         },
     });
-    let selector =
-        json!({ "matchLabels": { "variant_name": "llama", "exported_namespace": namespace } });
-    let rules = json!({ "stabilizationWindowSeconds": 0, "tolerance": "0" });
-    let hpa = json!({
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": { "name": "llama", "namespace": namespace },
-        "spec": {
-            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "llama" },
-            "minReplicas": 1,
-            "maxReplicas": 40,
-            "metrics": [{
-                "type": "External",
-                "external": {
-                    "metric": { "name": "wva_desired_replicas", "selector": selector },
-                    "target": { "type": "AverageValue", "averageValue": "1" },
-                },
-            }],
-            "behavior": { "scaleUp": rules, "scaleDown": rules },
-        },
-    });
+    let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "llama" });
+    let mut hpa = hpa((namespace, "llama"), &target, 1);
+    hpa["spec"]["maxReplicas"] = json!(40);
     let admin = wva.cluster.admin();
     admin
         .kubectl_reading(&deployment.to_string(), &["apply", "-f", "-"])

@@ -71,8 +71,9 @@ async fn what_cannot_be_had_is_had_elsewhere_until_it_can() {
         .await
         .unwrap();
     bed.both().await;
-    bed.controller(&pods()).await;
-    let profile = [(0.0, 0.7), (4.0, 0.7), (12.0, 8.0), (150.0, 8.0)];
+    // Twice as long as a pod takes on an idle machine.
+    bed.impatient(6, &pods()).await;
+    let profile = [(0.0, 0.7), (4.0, 0.7), (12.0, 8.0), (600.0, 8.0)];
     let timeline = bed.timeline(&profile);
     let load = bed.load(&profile);
     bed.replicas(LARGE, "a replica", |n| n >= 1).await;

@@ -1,7 +1,7 @@
 //! External metrics through the real aggregator.
 
 use serde_json::{Value, json};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use wva_controllers::serving::authority::SETTLE;
 use wva_testbed::{Access, eventually};
 
@@ -47,24 +47,30 @@ async fn the_aggregator_takes_us_in() {
     );
     // The aggregator's own merged documents: what it made of ours.
     let client = admin.client().await.unwrap();
-    let aggregated = axum::http::Request::get("/apis")
-        .header(
-            "Accept",
-            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-        )
-        .body(Vec::new())
-        .unwrap();
-    let discovery: Value = client.request(aggregated).await.unwrap();
-    let groups = discovery["items"].as_array().unwrap();
-    let group = groups
-        .iter()
-        .find(|g| g["metadata"]["name"] == "external.metrics.k8s.io")
-        .unwrap();
-    assert_eq!(group["versions"][0]["freshness"], "Current");
-    assert_eq!(
-        group["versions"][0]["resources"][0]["resource"],
-        "wva_desired_replicas"
-    );
+    eventually("the group in what the aggregator discovers", async || {
+        let discovered = axum::http::Request::get("/apis")
+            .header(
+                "Accept",
+                "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+            )
+            .body(Vec::new())
+            .map_err(|e| e.to_string())?;
+        let discovery: Value = client
+            .request(discovered)
+            .await
+            .map_err(|e| e.to_string())?;
+        let mut groups = discovery["items"].as_array().into_iter().flatten();
+        let group = groups.find(|g| g["metadata"]["name"] == "external.metrics.k8s.io");
+        let version = group.map_or(Value::Null, |g| g["versions"][0].clone());
+        let resource = &version["resources"][0]["resource"];
+        if version["freshness"] == "Current" && resource == "wva_desired_replicas" {
+            Ok(())
+        } else {
+            Err(version.to_string())
+        }
+    })
+    .await
+    .unwrap();
     for (path, pointer) in [
         (
             "/openapi/v3",
@@ -289,7 +295,8 @@ async fn our_own_authority_is_replaced_while_the_aggregator_asks() {
     let both = own.lock().unwrap().bundle();
     ask_anew(wva, &first).await;
     ask_anew(wva, &both).await;
-    // ... and only later it issues.
+    // ... and only later it issues: whoever trusts by the bundle reads it in a moment, and nobody can see when.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let changes = own.lock().unwrap().tick(now).unwrap();
     assert!(changes.certificate && !changes.authority);
     ask_anew(wva, &both).await;

@@ -26,14 +26,7 @@ async fn install(plot: &Plot<'_>) {
     let admin = plot.admin();
     admin.kubectl_reading(&definitions, &apply).await.unwrap();
     plot.apply(&leader_worker_sets()).await;
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "--all",
-        "--timeout=60s",
-    ];
-    admin.kubectl(&wait).await.unwrap();
+    admin.established().await.unwrap();
     for namespace in ["llm-d-sim", "llm-d"] {
         admin
             .kubectl(&["create", "namespace", namespace])
@@ -52,18 +45,26 @@ fn api(plot: &Plot<'_>, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(plot.client.clone(), namespace, &resource)
 }
 
-/// The object's status, once it says how many replicas are wanted.
+/// What holds of a variant that is decided about by what is known.
+const WELL: [&str; 4] = [
+    "TargetResolved",
+    "MetricsAvailable",
+    "OptimizationReady",
+    "InControl",
+];
+
+/// The object's status, once it says how many replicas are wanted and that all is well.
 async fn status(plot: &Plot<'_>, namespace: &str, name: &str) -> Value {
     let what = format!("a decision about {name}");
     let found = eventually(&what, async || {
         let object = api(plot, namespace).get(name).await;
         let object = object.map_err(|e| e.to_string())?;
         let status = object.data["status"].clone();
-        let wanted = &status["desiredOptimizedAlloc"]["numReplicas"];
-        wanted
-            .as_i64()
-            .map(|_| status.clone())
-            .ok_or_else(|| status.to_string())
+        let wanted = status["desiredOptimizedAlloc"]["numReplicas"].is_i64();
+        let well = WELL.iter().all(|kind| condition(&status, kind).0 == "True");
+        (wanted && well)
+            .then(|| status.clone())
+            .ok_or_else(|| format!("{status:#}"))
     });
     found.await.unwrap_or_else(|e| panic!("{e}"))
 }
@@ -107,11 +108,11 @@ async fn objects_of_every_earlier_form_scale_their_targets() {
     let alone = ["--no-leader-election", "--namespace", &plot.system];
     let admin = plot.admin();
     let controller = plot.controller("wva-forms", admin, &config, &alone);
-    let first = plot.load_of("llm-d-sim", "default/default", &[(0.0, 1.0), (180.0, 1.0)]);
+    let first = plot.load_of("llm-d-sim", "default/default", &[(0.0, 1.0), (600.0, 1.0)]);
     let second = plot.load_of(
         "llm-d",
         model,
-        &[(0.0, 1.0), (15.0, 1.0), (25.0, 5.0), (180.0, 5.0)],
+        &[(0.0, 1.0), (15.0, 1.0), (25.0, 5.0), (600.0, 5.0)],
     );
     for (namespace, name) in [
         ("llm-d-sim", "vllme-deployment"),
@@ -119,18 +120,6 @@ async fn objects_of_every_earlier_form_scale_their_targets() {
     ] {
         let status = status(&plot, namespace, name).await;
         println!("{name}: {status:#}");
-        for kind in [
-            "TargetResolved",
-            "MetricsAvailable",
-            "OptimizationReady",
-            "InControl",
-        ] {
-            assert_eq!(
-                condition(&status, kind).0,
-                "True",
-                "{kind} of {name}: {status:#}"
-            );
-        }
     }
     // No replica of this one serves, so nothing is known of its load: it is held, and says so.
     let sets = eventually("conditions of the last form", async || {
@@ -139,15 +128,13 @@ async fn objects_of_every_earlier_form_scale_their_targets() {
             .await
             .map_err(|e| e.to_string())?;
         let status = object.data["status"].clone();
-        status["conditions"]
-            .as_array()
-            .map(|_| status.clone())
-            .ok_or("none yet".to_owned())
+        let said = ["TargetResolved", "MetricsAvailable"].map(|kind| condition(&status, kind).0);
+        (said == ["True", "False"])
+            .then(|| status.clone())
+            .ok_or_else(|| format!("{status:#}"))
     });
-    let sets = sets.await.unwrap();
+    let sets = sets.await.unwrap_or_else(|e| panic!("{e}"));
     println!("llama-70b-lws: {sets:#}");
-    assert_eq!(condition(&sets, "TargetResolved").0, "True", "{sets:#}");
-    assert_eq!(condition(&sets, "MetricsAvailable").0, "False", "{sets:#}");
     // Nobody else scales this one, so wva does.
     let deployments: Api<k8s_openapi::api::apps::v1::Deployment> =
         Api::namespaced(plot.client.clone(), "llm-d");

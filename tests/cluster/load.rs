@@ -188,13 +188,14 @@ async fn request(client: reqwest::Client, router: Arc<Router>, salt: String) -> 
 }
 
 /// The answer of a replica that takes the request. One that has begun to drain meanwhile refuses it, and another is asked, as
-/// gateways do.
+/// gateways do, as soon as it is known that the first is not ready any more.
 async fn accepted(
     client: &reqwest::Client,
     router: &Arc<Router>,
     body: &Value,
 ) -> Option<(reqwest::Response, Place)> {
-    for _ in 0..3 {
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
         let (address, place) = router.place().await?;
         let url = format!("http://{address}/v1/completions");
         match client.post(url).json(body).send().await {
@@ -207,7 +208,7 @@ async fn accepted(
 
 /// Between two looks at which replicas are ready.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long a request waits for some replica to be ready.
+/// How long a request waits for some replica to be ready and take it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which replicas are ready, and how many requests each of them has.

@@ -67,8 +67,7 @@ pub async fn define(cluster: &ControlPlane) -> Result<(), Error> {
     admin
         .kubectl_reading(&documents.join("---\n"), &apply)
         .await?;
-    let wait = ["wait", "--for=condition=Established", "crd", "--all"];
-    admin.kubectl(&wait).await.map(drop)
+    admin.established().await
 }
 
 /// A namespace with model servers, and another for its controller.

@@ -54,8 +54,7 @@ impl Ground {
         admin
             .kubectl_reading(&documents.join("---\n"), &apply)
             .await?;
-        let wait = ["wait", "--for=condition=Established", "crd", "--all"];
-        admin.kubectl(&wait).await?;
+        admin.established().await?;
         Ok(Self {
             envoy,
             _kubelet: kubelet,

@@ -64,7 +64,7 @@ fn behind(text: &mut String, picker: Ipv4Addr, number: usize) -> std::fmt::Resul
         text,
         r#"  - name: picker{number}
     type: STATIC
-    connect_timeout: 1s
+    connect_timeout: 10s
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
@@ -75,7 +75,7 @@ fn behind(text: &mut String, picker: Ipv4Addr, number: usize) -> std::fmt::Resul
   - name: fleet{number}
     type: ORIGINAL_DST
     lb_policy: CLUSTER_PROVIDED
-    connect_timeout: 1s
+    connect_timeout: 10s
     original_dst_lb_config: {{use_http_header: true, http_header_name: x-gateway-destination-endpoint}}"#
     )
 }

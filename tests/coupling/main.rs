@@ -21,7 +21,6 @@ mod wakes;
 #[expect(dead_code, reason = "tests of the cluster use the rest")]
 mod load;
 #[path = "../cluster/metronome.rs"]
-#[expect(dead_code, reason = "tests of the cluster use the rest")]
 mod metronome;
 #[path = "../cluster/site.rs"]
 #[expect(dead_code, reason = "tests of the cluster use the rest")]

@@ -24,6 +24,15 @@ async fn a_request_wakes_a_model_and_is_served() {
     .unwrap();
     assert_eq!(users.stop().await.lost, [""; 0]);
     bed.replicas(CHEAP, "no replica", |n| n == 0).await;
+    // Pods that end are counted out before they are gone, and the picker may not have heard of it yet.
+    eventually("the picker to know no server", async || {
+        let ready = bed.metric("llm_d_epp_ready_endpoints").await;
+        (ready == 0.0)
+            .then_some(())
+            .ok_or(format!("{ready} are ready"))
+    })
+    .await
+    .unwrap();
     let asked = Instant::now();
     let asking = bed.ask();
     let mut asking = std::pin::pin!(asking);
@@ -37,6 +46,9 @@ async fn a_request_wakes_a_model_and_is_served() {
         asked.elapsed(),
         bed.decisions()
     );
-    assert_eq!(served, Ok(()), "{}", bed.decisions());
-    bed.replicas(CHEAP, "a replica again", |n| n >= 1).await;
+    let decisions = bed.decisions();
+    assert_eq!(served, Ok(()), "{decisions}");
+    // It may sleep again by now; that it was woken is on record.
+    let woken = format!("{}: 0 -> ", CHEAP.name);
+    assert!(decisions.contains(&woken), "{decisions}");
 }

@@ -88,6 +88,9 @@ pub async fn envoy() -> Option<&'static Envoy> {
     or_skip(started.await.as_ref())
 }
 
+/// The picker's count of requests that it has sent on and not seen end.
+pub const RUNNING: &str = "llm_d_epp_request_running";
+
 /// Queue, KV cache, prefix and adapters, each with weight 1, as the upstream's own tests have it.
 pub const FOUR_SCORERS: &str = "\
 apiVersion: llm-d.ai/v1alpha1

@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use serde_json::json;
 use wva_epp_core::config::DEFAULT;
 
-use crate::bed::{Picker, Place, envoy, puppets};
+use crate::bed::{Picker, Place, RUNNING, envoy, puppets};
 use crate::client::{client, completion, post, post_pieces};
 use crate::puppet::Script;
 
@@ -126,7 +126,7 @@ async fn answers_return_as_they_were_sent_and_are_counted() {
     assert_eq!(ask().await.text(), parts.concat());
     picker.settles(input, 31.0).await;
     picker.settles(output, 10.0).await;
-    picker.settles("llm_d_epp_request_running", 0.0).await;
+    picker.settles(RUNNING, 0.0).await;
 }
 
 /// A parser that reads nothing, and a bound on bodies.

@@ -133,8 +133,7 @@ async fn in_a_cluster() {
         .kubectl_reading(&definitions.to_string(), &words)
         .await
         .unwrap();
-    let established = ["wait", "--for=condition=Established", "crd", "--all"];
-    admin.kubectl(&established).await.unwrap();
+    admin.established().await.unwrap();
     let space = async |name| Space {
         admin,
         name: plane.namespace(name).await.unwrap(),
@@ -314,7 +313,6 @@ async fn the_older_group_works_too(envoy: &Envoy, space: &Space<'_>) {
         lora: "",
     };
     servers[0].says(busy);
-    servers[0].is_seen().await;
     let status_is = async |expected: u16| {
         let look = async || {
             let answer = ask(&picker, "m", &[("x-gateway-inference-objective", "batch")]).await;

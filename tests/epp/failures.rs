@@ -9,11 +9,10 @@ use wva_emulator::{Config, Emulator, Handle, ServerSpec};
 use wva_epp_core::config::DEFAULT;
 use wva_testbed::{Envoy, eventually};
 
-use crate::bed::{Picker, Place, envoy, puppets};
+use crate::bed::{Picker, Place, RUNNING, envoy, puppets};
 use crate::client::{Answer, client, completion, post};
 use crate::puppet::Script;
 
-const RUNNING: &str = "llm_d_epp_request_running";
 const REQUESTS: &str = "llm_d_epp_request_total";
 
 #[tokio::test]
@@ -79,8 +78,16 @@ async fn a_server_that_dies_is_replaced_by_the_next_best() {
         "model": "llama-3.1-8b", "prompt": "one", "max_tokens": 100, "ignore_eos": true,
     });
     let body = body.to_string().into_bytes();
-    let asked = tokio::spawn(async move { post(&url, body, &[]).await });
+    let ask = || {
+        let (url, body) = (url.clone(), body.clone());
+        tokio::spawn(async move { post(&url, body, &[]).await })
+    };
+    let mut asked = ask();
     let busy = async || {
+        // Nobody looked while it was served: this machine was away for so long.
+        if asked.is_finished() {
+            asked = ask();
+        }
         let servers = emulator.servers();
         servers
             .into_iter()

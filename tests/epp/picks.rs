@@ -1,20 +1,39 @@
 //! Which server gets a request.
 
-use serde_json::Value;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use crate::bed::{FOUR_SCORERS, Picker, Place, envoy, puppets};
+use serde_json::Value;
+use wva_testbed::eventually;
+
+use crate::bed::{FOUR_SCORERS, Picker, Place, RUNNING, envoy, puppets};
 use crate::client::{completion, post, post_pieces};
 use crate::puppet::{Gauges, Puppet};
 use crate::routes::SUBSET_HEADER;
 
-/// Sets what three servers say of themselves, and waits until the picker knows.
-async fn say(servers: &[Puppet], gauges: [(u32, f64, &'static str); 3]) {
+/// The mean of what servers say of their caches, as the picker sees it.
+const MEAN: &str = "llm_d_epp_average_kv_cache_utilization";
+/// By how much fuller all caches are each time: nothing to a choice, and enough to tell pages apart.
+const FULLER: f64 = 1e-6;
+
+/// Sets what three servers say of themselves, and waits until the picker goes by it and by no older page.
+async fn say(picker: &Picker, servers: &[Puppet], gauges: [(u32, f64, &'static str); 3]) {
+    static TIMES: AtomicU32 = AtomicU32::new(0);
+    picker.settles(RUNNING, 0.0).await;
+    let more = FULLER * f64::from(TIMES.fetch_add(1, Relaxed));
+    let mean = gauges.iter().map(|g| g.1 + more).sum::<f64>() / 3.0;
     for (server, (waiting, kv, lora)) in servers.iter().zip(gauges) {
+        let kv = kv + more;
         server.says(Gauges { waiting, kv, lora });
     }
-    for server in servers {
-        server.is_seen().await;
-    }
+    let seen = async || {
+        let now = picker.metric(MEAN).await;
+        ((now - mean).abs() < FULLER / 10.0)
+            .then_some(())
+            .ok_or(format!("{now}, and not {mean}"))
+    };
+    eventually("the newest pages to be seen", seen)
+        .await
+        .unwrap();
 }
 
 /// The place of the server that a request reaches; the answer's status where it reaches none.
@@ -49,11 +68,11 @@ async fn the_table_of_picks() {
         ([(10, 0.2, "chat"), (10, 0.4, "sql"), (10, 0.3, "chat")], 1),
         ([(6, 0.2, "sql"), (0, 0.85, "chat"), (10, 0.9, "chat")], 0),
     ] {
-        say(&servers, gauges).await;
+        say(&picker, &servers, gauges).await;
         let model = if gauges == queues { "m" } else { "sql" };
         assert_eq!(ask(model, &[]).await, Ok(expected), "{gauges:?}");
     }
-    say(&servers, queues).await;
+    say(&picker, &servers, queues).await;
     let text = completion("m", "one").to_string();
     let (first, second) = text.as_bytes().split_at(20);
     let pieces = [first, second];
@@ -70,7 +89,7 @@ async fn the_table_of_picks() {
         ("10.99.99.99:8000", Err(503)),
         (&format!("{third}:9"), Err(503)),
     ] {
-        say(&servers, queues).await;
+        say(&picker, &servers, queues).await;
         assert_eq!(
             ask("m", &[(SUBSET_HEADER, subset)]).await,
             expected,
@@ -96,13 +115,33 @@ async fn a_prompt_goes_where_its_beginning_is() {
         "You know the law. ".repeat(100),
         "You cook well. ".repeat(100),
     );
-    say(&servers, [(9, 0.1, ""), (0, 0.1, ""), (9, 0.1, "")]).await;
+    say(
+        &picker,
+        &servers,
+        [(9, 0.1, ""), (0, 0.1, ""), (9, 0.1, "")],
+    )
+    .await;
     assert_eq!(ask(&law, "Who are you?").await, Ok(1));
-    say(&servers, [(9, 0.1, ""), (9, 0.1, ""), (0, 0.1, "")]).await;
+    say(
+        &picker,
+        &servers,
+        [(9, 0.1, ""), (9, 0.1, ""), (0, 0.1, "")],
+    )
+    .await;
     assert_eq!(ask(&cooking, "Who are you?").await, Ok(2));
     // Alike but for what they hold.
-    say(&servers, [(1, 0.1, ""), (1, 0.1, ""), (1, 0.1, "")]).await;
+    say(
+        &picker,
+        &servers,
+        [(1, 0.1, ""), (1, 0.1, ""), (1, 0.1, "")],
+    )
+    .await;
     assert_eq!(ask(&law, "May I?").await, Ok(1));
-    say(&servers, [(1, 0.1, ""), (1, 0.1, ""), (1, 0.1, "")]).await;
+    say(
+        &picker,
+        &servers,
+        [(1, 0.1, ""), (1, 0.1, ""), (1, 0.1, "")],
+    )
+    .await;
     assert_eq!(ask(&cooking, "Salt?").await, Ok(2));
 }

@@ -2,7 +2,6 @@
 //! here a queue of ten must be a queue of ten.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +15,6 @@ use axum::routing::get;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use wva_testbed::eventually;
 
 /// What its metrics page says.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +45,6 @@ pub enum Script {
 struct Inside {
     gauges: Mutex<Gauges>,
     script: Mutex<Script>,
-    scrapes: AtomicU64,
     bodies: Mutex<Vec<Bytes>>,
 }
 
@@ -91,17 +88,6 @@ impl Puppet {
         *self.inside.script.lock().unwrap() = script;
     }
 
-    /// Waits until a picker must have seen what it says now: the page that is read second was asked for after now, and
-    /// by the time of the third it has been looked at.
-    pub async fn is_seen(&self) {
-        let before = self.inside.scrapes.load(SeqCst);
-        let read = async || {
-            let now = self.inside.scrapes.load(SeqCst);
-            (now >= before + 3).then_some(()).ok_or(now)
-        };
-        eventually("three scrapes", read).await.unwrap();
-    }
-
     /// Requests so far.
     pub fn requests(&self) -> usize {
         self.inside.bodies.lock().unwrap().len()
@@ -115,7 +101,6 @@ impl Puppet {
 
 async fn metrics(State(inside): State<Arc<Inside>>) -> String {
     let Gauges { waiting, kv, lora } = inside.gauges.lock().unwrap().clone();
-    inside.scrapes.fetch_add(1, SeqCst);
     format!(
         "vllm:num_requests_running 0\nvllm:num_requests_waiting {waiting}\nvllm:kv_cache_usage_perc {kv}\n\
          vllm:lora_requests_info{{max_lora=\"1\",running_lora_adapters=\"{lora}\",waiting_lora_adapters=\"\"}} 1\n\

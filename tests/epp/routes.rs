@@ -57,7 +57,7 @@ fn listener(text: &mut String, host: Ipv4Addr, place: Place) -> std::fmt::Result
                 timeout: 60s
                 retry_policy: {{num_retries: 8, retry_on: "connect-failure,refused-stream,reset,unavailable", retry_back_off: {{base_interval: 0.05s, max_interval: 0.5s}}}}
               failure_mode_allow: {open}
-              message_timeout: 10s
+              message_timeout: 60s
               processing_mode:
                 request_header_mode: SEND
                 response_header_mode: SEND
@@ -96,7 +96,7 @@ fn picker(text: &mut String, host: Ipv4Addr, place: Place) -> std::fmt::Result {
         text,
         r#"  - name: picker{number}
     type: STATIC
-    connect_timeout: 1s{tls}
+    connect_timeout: 10s{tls}
     circuit_breakers: {{thresholds: [{{max_retries: 1000}}]}}
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
@@ -123,7 +123,7 @@ fn fleet(text: &mut String, host: Ipv4Addr, place: Place) -> std::fmt::Result {
             r#"  - name: fleet{number}
     type: ORIGINAL_DST
     lb_policy: CLUSTER_PROVIDED
-    connect_timeout: 1s
+    connect_timeout: 10s
     original_dst_lb_config: {{use_http_header: true, http_header_name: x-gateway-destination-endpoint}}"#
         );
     }
@@ -133,7 +133,7 @@ fn fleet(text: &mut String, host: Ipv4Addr, place: Place) -> std::fmt::Result {
         text,
         r#"  - name: fleet{number}
     type: STATIC
-    connect_timeout: 1s
+    connect_timeout: 10s
     load_balancing_policy:
       policies:
       - typed_extension_config:

@@ -9,15 +9,14 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
-use wva_testbed::kubelet::{EmulatedServers, NodeSpec};
 use wva_testbed::process::Process;
-use wva_testbed::{Access, ControlPlane, Error, Kubelet, Options, component, eventually};
+use wva_testbed::{Access, ControlPlane, Error, component, eventually};
 
 use crate::closed_loops::bed::hpa;
 use crate::groups::leader_worker_sets;
 use crate::installation::{API, BASE};
 use crate::load::{Load, MODEL};
-use crate::plot::define;
+use crate::plot::Ground;
 use crate::site::{CHEAP, LARGE, Site, promises};
 
 pub const RELEASE: &str = "wva";
@@ -86,30 +85,6 @@ pub const KEDA: Form = Form {
     refused: OF_THE_CLUSTER,
 };
 
-/// A cluster with nodes of two accelerators, and the definitions of everybody's kinds.
-pub struct Grounds {
-    // Dropped in this order: whoever asks before whoever answers.
-    _kubelet: Kubelet,
-    pub cluster: ControlPlane,
-}
-
-impl Grounds {
-    pub async fn start() -> Result<Self, Error> {
-        let options = Options {
-            audit: true,
-            ..Options::default()
-        };
-        let cluster = ControlPlane::start(options).await?;
-        let nodes = [CHEAP, LARGE].map(|v| NodeSpec::with_gpus(v.name, v.product, 16));
-        let kubelet = Kubelet::start(&cluster, &nodes, EmulatedServers::new(1.0)).await?;
-        define_others(&cluster).await?;
-        Ok(Self {
-            _kubelet: kubelet,
-            cluster,
-        })
-    }
-}
-
 /// The chart, installed, and models to scale.
 pub struct Working<'g> {
     // Dropped in this order: whoever asks before whoever answers.
@@ -125,13 +100,13 @@ pub struct Working<'g> {
     external_metrics: Option<SocketAddrV4>,
     /// Where endpoint pickers push to, if they may.
     exchange: Option<SocketAddrV4>,
-    pub grounds: &'g Grounds,
+    pub ground: &'g Ground,
 }
 
 impl<'g> Working<'g> {
-    pub async fn start(grounds: &'g Grounds, form: &'static Form) -> Result<Self, Error> {
+    pub async fn start(ground: &'g Ground, form: &'static Form) -> Result<Self, Error> {
         static PORT: AtomicU16 = AtomicU16::new(7080);
-        let cluster = &grounds.cluster;
+        let cluster = &ground.cluster;
         let site = Site::new(cluster, form.label).await;
         let system = cluster.namespace(&format!("{}-system", form.label)).await?;
         install(cluster, form, &system, &site.namespace).await?;
@@ -175,7 +150,7 @@ impl<'g> Working<'g> {
             config,
             external_metrics,
             exchange,
-            grounds,
+            ground,
         })
     }
 
@@ -411,8 +386,7 @@ async fn install(
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let admin = cluster.admin();
     admin.helm(&words).await?;
-    let established = ["wait", "--for=condition=Established", "crd", "--all"];
-    admin.kubectl(&established).await.map(drop)
+    admin.established().await
 }
 
 /// Files with a certificate, as a Secret would be mounted.
@@ -423,11 +397,12 @@ fn certificate(cluster: &ControlPlane) -> Result<Value, Error> {
     Ok(json!({"chain_file": chain, "key_file": key}))
 }
 
-/// Definitions of other projects' kinds: those of inference pools as `wva crds --epp` prints them, KEDA's own, and one cut down to
-/// what reading and scaling need.
-async fn define_others(cluster: &ControlPlane) -> Result<(), Error> {
+/// A cluster with definitions of other projects' kinds too: those of inference pools as `wva crds --epp` prints them, KEDA's own,
+/// and one cut down to what reading and scaling need.
+pub async fn ground() -> Result<Ground, Error> {
+    let ground = Ground::start().await?;
+    let admin = ground.cluster.admin();
     let pools = wva_epp::api::definitions().into_iter().map(|d| json!(d));
-    let admin = cluster.admin();
     for definition in pools.chain([leader_worker_sets()]) {
         let create = ["create", "-f", "-"];
         admin
@@ -436,7 +411,6 @@ async fn define_others(cluster: &ControlPlane) -> Result<(), Error> {
     }
     let keda = component::folder("keda")?.join("keda.sh_scaledobjects.yaml");
     let keda = keda.display().to_string();
-    admin.kubectl(&["create", "-f", &keda]).await.map(drop)?;
-    // Two releases would both install them.
-    define(cluster).await
+    admin.kubectl(&["create", "-f", &keda]).await?;
+    Ok(ground)
 }

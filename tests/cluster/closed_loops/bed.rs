@@ -83,8 +83,17 @@ impl Bed {
         self.promising(PROMISE, telemetry).await;
     }
 
-    /// The same with a promise of one's own.
+    /// The same with a promise of one's own. Nothing is out of stock here, however slow this machine is with pods.
     pub async fn promising(&self, promise: Promise, telemetry: &Value) {
+        self.run(promise, 120, telemetry).await;
+    }
+
+    /// One that takes what is not there after this time for out of stock.
+    pub async fn impatient(&self, seconds: u32, telemetry: &Value) {
+        self.run(PROMISE, seconds, telemetry).await;
+    }
+
+    async fn run(&self, promise: Promise, pending_too_long: u32, telemetry: &Value) {
         let host = self.cluster.host();
         let sandbox = self.cluster.sandbox();
         let pair = self.cluster.certificate_for(&API).unwrap();
@@ -96,7 +105,7 @@ impl Bed {
             "policy": {
                 "cycle_seconds": 1,
                 "stale_after_seconds": 6,
-                "pending_too_long_seconds": 4,
+                "pending_too_long_seconds": pending_too_long,
                 "forecast": {"slot_s": 2, "outcome_s": 6},
                 "stabilise": {"down_window_seconds": 10},
             },

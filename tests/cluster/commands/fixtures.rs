@@ -63,14 +63,7 @@ pub async fn define(cluster: &Installation) {
     let arguments = ["apply", "--server-side", "-f", "-"];
     let documents = documents.join("---\n");
     admin.kubectl_reading(&documents, &arguments).await.unwrap();
-    let established = admin.kubectl(&[
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "variantautoscalings.llmd.ai",
-        "serviceclasses.wva.llmd.ai",
-    ]);
-    established.await.unwrap();
+    admin.established().await.unwrap();
 }
 
 pub fn deployment(namespace: &str, name: &str) -> Value {

@@ -100,7 +100,7 @@ async fn writes(plot: &Plot<'_>, name: &str) {
 
 pub fn is_write(request: &Request) -> bool {
     let writing = ["create", "update", "patch", "delete"].contains(&request.verb.as_str());
-    writing && request.code < 300
+    writing && (200..300).contains(&request.code)
 }
 
 /// Reads the API server's record from the beginning: each write is by whoever held the Lease then. Returns how many there were.

@@ -15,7 +15,10 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
-use crate::{Error, Sandbox, component, use_ring};
+use crate::{Error, Sandbox, component, eventually, use_ring};
+
+/// Instead of the half a minute that kubectl gives an API server for what it serves, which is little on a busy machine.
+const PATIENTLY: &str = "--request-timeout=4m";
 
 /// Where the API server is and who signed its certificate.
 #[derive(Debug, Clone)]
@@ -101,7 +104,21 @@ impl Access {
     /// As [`Access::kubectl`].
     pub async fn kubectl_reading(&self, input: &str, arguments: &[&str]) -> Result<String, Error> {
         let program = component::folder("kubernetes")?.join("kubectl");
-        self.run(&program, arguments, input).await
+        let arguments = [&[PATIENTLY], arguments].concat();
+        self.run(&program, &arguments, input).await
+    }
+
+    /// Waits until all kinds that were defined can be used.
+    ///
+    /// # Errors
+    /// [`Error::Never`].
+    pub async fn established(&self) -> Result<(), Error> {
+        let wait = ["wait", "--for=condition=Established", "crd", "--all"];
+        // Until the API server has looked at a definition at all there are no conditions, which kubectl calls an error.
+        let established = eventually("all definitions to be established", async || {
+            self.kubectl(&wait).await.map(drop)
+        });
+        established.await
     }
 
     /// Runs helm and returns what it prints.
@@ -225,7 +242,7 @@ pub(crate) async fn create_namespace(admin: Client, name: &str) -> Result<(), Er
     unless_it_exists(namespaces.create(&PostParams::default(), &namespace).await)
         .map_err(Error::kubernetes("cannot make a namespace"))?;
     let accounts: Api<ServiceAccount> = Api::namespaced(admin, name);
-    crate::eventually("the default service account", async || {
+    eventually("the default service account", async || {
         accounts.get("default").await
     })
     .await

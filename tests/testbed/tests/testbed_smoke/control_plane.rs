@@ -61,17 +61,7 @@ async fn keda_definitions_are_accepted() {
         applied.contains("scaledobjects.keda.sh serverside-applied"),
         "{applied}"
     );
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "crd/scaledobjects.keda.sh",
-    ];
-    // Until the API server has looked at the definition at all, there are no conditions, which kubectl calls an error.
-    eventually("the definition of ScaledObjects", async || {
-        admin.kubectl(&wait).await.map_err(|e| e.to_string())
-    })
-    .await
-    .unwrap();
+    admin.established().await.unwrap();
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn a_deployment_of_vllm_answers_and_is_scraped() {
         .kubectl_reading(&manifest, &["apply", "-f", "-"])
         .await;
     applied.unwrap();
-    let rollout = ["rollout", "status", "deployment/llama", "--timeout=60s"];
+    let rollout = ["rollout", "status", "deployment/llama", "--timeout=4m"];
     admin.kubectl(&rollout).await.unwrap();
     let ip = [
         "get",

@@ -1,9 +1,12 @@
 //! Deployments of model servers that do nothing but answer, and how to ask after their pods.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::get;
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -16,7 +19,7 @@ use wva_testbed::{Error, eventually};
 
 use crate::cluster::Cluster;
 
-/// Servers that answer `/health`, and `/slow` after a while.
+/// Servers that answer `/health`, and `/slow`, whose end comes a while after they are told to go.
 pub struct PlainServers;
 
 struct Running {
@@ -31,9 +34,15 @@ impl ServerFactory for PlainServers {
             let listener = tokio::net::TcpListener::bind(address).await;
             let listener = listener.map_err(|e| e.to_string())?;
             let (drain, mut drained) = watch::channel(false);
+            let told = drained.clone();
             let slow = || async {
-                tokio::time::sleep(Duration::from_millis(700)).await;
-                "late, but here"
+                let rest = async move |mut told: watch::Receiver<bool>| {
+                    told.wait_for(|told| *told).await.ok();
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    Ok::<_, Infallible>("but here")
+                };
+                let first = stream::iter([Ok("late, ")]);
+                Body::from_stream(first.chain(stream::once(rest(told))))
             };
             let router = Router::new()
                 .route("/health", get(|| async { "ok" }))

