@@ -15,8 +15,9 @@ mod buckets;
 mod capacities;
 mod mixture;
 mod routes;
+mod specialists;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use wva_models::batching::ContinuousBatching;
@@ -54,6 +55,14 @@ pub struct Workload {
     pub doubt: f64,
 }
 
+impl Workload {
+    /// Whether both are traffic of the same class of the same model.
+    #[must_use]
+    pub fn is_of_class_of(&self, other: &Self) -> bool {
+        (&self.model, &self.class) == (&other.model, &other.class)
+    }
+}
+
 /// What is believed and wanted of one variant, in the catalogue's order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VariantBelief {
@@ -65,6 +74,8 @@ pub struct VariantBelief {
     pub current: u32,
     /// Most replicas that can be had now (stock-outs); absent means no such limit.
     pub available: Option<u32>,
+    /// Whether the router is seen to send it prompts of any length: then it is no place for the short ones alone.
+    pub unsorted: bool,
 }
 
 /// Everything that a plan depends on.
@@ -157,6 +168,8 @@ pub struct Planned {
     pub routes: Vec<RouteInfo>,
     /// Rounds of the mixed-shape check that raised some load.
     pub raised: u32,
+    /// Variants that were left out: too slow for long prompts, where the router sends them prompts of any length.
+    pub left_out: BTreeSet<usize>,
 }
 
 impl Planned {
@@ -164,8 +177,8 @@ impl Planned {
     #[must_use]
     pub fn longest_prompt(&self, workload: usize) -> Option<f64> {
         let own = self.workloads.get(workload)?;
-        let same = |w: &&Workload| (&w.model, &w.class) == (&own.model, &own.class);
-        let split = self.workloads.iter().filter(same).count() > 1;
+        let same = self.workloads.iter().filter(|w| w.is_of_class_of(own));
+        let split = same.count() > 1;
         let prompts = own.shape.points().iter().map(|p| p.input);
         split.then(|| prompts.fold(0.0, f64::max))
     }
@@ -187,9 +200,7 @@ impl Planned {
 /// # Errors
 /// [`ProblemError`] when bounds, prices or limits contradict each other.
 pub fn plan(input: &PlanInput<'_>, table: &mut CapacityTable) -> Result<Planned, ProblemError> {
-    let input = &bucketed(input, table);
-    let (problem, routes) = routes::problem(input, table);
-    finish(input, problem, routes)
+    finish(posed(input, table))
 }
 
 /// As [`plan`], but minimums that exceed a limit give way instead of being an error, and are told: on a cluster a node that
@@ -201,30 +212,52 @@ pub fn plan_within_limits(
     input: &PlanInput<'_>,
     table: &mut CapacityTable,
 ) -> Result<(Planned, Vec<Contradiction>), ProblemError> {
-    let input = &bucketed(input, table);
-    let (problem, routes) = routes::problem(input, table);
-    let (problem, lowered) = problem.reconcile();
-    Ok((finish(input, problem, routes)?, lowered))
+    let mut posed = posed(input, table);
+    let (problem, lowered) = posed.problem.reconcile();
+    posed.problem = problem;
+    Ok((finish(posed)?, lowered))
 }
 
-/// The question with its classes split into buckets where that is worth it.
-fn bucketed<'a>(input: &PlanInput<'a>, table: &mut CapacityTable) -> PlanInput<'a> {
+/// A question ready to be solved.
+struct Posed<'a> {
+    /// With its classes split into buckets where that is worth it.
+    input: PlanInput<'a>,
+    problem: Problem,
+    routes: Vec<RouteInfo>,
+    left_out: BTreeSet<usize>,
+}
+
+fn posed<'a>(input: &PlanInput<'a>, table: &mut CapacityTable) -> Posed<'a> {
     table.begin(input.settings.capacity_refreshes);
-    PlanInput {
-        workloads: buckets::split(input, table),
-        ..input.clone()
+    let mut placement = specialists::place(input, table);
+    let input = PlanInput {
+        catalogue: input.catalogue,
+        beliefs: input.beliefs.clone(),
+        workloads: std::mem::take(&mut placement.workloads),
+        stock: input.stock.clone(),
+        quotas: input.quotas.clone(),
+        settings: input.settings.clone(),
+    };
+    let (problem, routes) = routes::problem(&input, table, &mut placement);
+    Posed {
+        input,
+        problem,
+        routes,
+        left_out: placement.left_out,
     }
 }
 
-fn finish(
-    input: &PlanInput<'_>,
-    mut problem: Problem,
-    routes: Vec<RouteInfo>,
-) -> Result<Planned, ProblemError> {
+fn finish(posed: Posed<'_>) -> Result<Planned, ProblemError> {
+    let Posed {
+        input,
+        mut problem,
+        routes,
+        left_out,
+    } = posed;
     let mut plan = solve(&problem, &input.settings.solve)?;
     let mut raised = 0;
     for _ in 0..input.settings.mixture_rounds {
-        if !mixture::raise_loads(input, &routes, &plan, &mut problem) {
+        if !mixture::raise_loads(&input, &routes, &plan, &mut problem) {
             break;
         }
         raised += 1;
@@ -232,11 +265,12 @@ fn finish(
     }
     fold_twins(&mut plan, input.catalogue.variants.len());
     Ok(Planned {
-        workloads: input.workloads.clone(),
+        workloads: input.workloads,
         problem,
         plan,
         routes,
         raised,
+        left_out,
     })
 }
 

@@ -1,10 +1,11 @@
 //! What the autoscaler remembers between cycles: plain data, serialisable, the same after the same snapshots.
 
 pub mod headroom;
+pub mod sorting;
 pub mod stream;
 pub mod variant;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,9 @@ pub struct State {
     /// Requests/s of each model's mix that its serving replicas carried at the last cycle, as far as is known.
     #[serde(default)]
     pub carried: BTreeMap<String, f64>,
+    /// Variants that the last plan did without because nothing sorts the prompts by length.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub left_out: BTreeSet<String>,
     /// Capacities found so far.
     pub capacities: CapacityTable,
 }
@@ -37,6 +41,18 @@ impl State {
         let of_model = move |key: &str| key.rsplit_once('/').is_some_and(|(m, _)| m == model);
         self.streams
             .iter()
+            .filter(move |(key, _)| of_model(key))
+            .map(|(_, stream)| stream)
+    }
+
+    /// As [`State::streams_of`], to change them.
+    pub fn streams_of_mut<'a>(
+        &'a mut self,
+        model: &'a str,
+    ) -> impl Iterator<Item = &'a mut StreamState> {
+        let of_model = move |key: &str| key.rsplit_once('/').is_some_and(|(m, _)| m == model);
+        self.streams
+            .iter_mut()
             .filter(move |(key, _)| of_model(key))
             .map(|(_, stream)| stream)
     }

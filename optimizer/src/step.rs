@@ -11,7 +11,7 @@ mod beliefs;
 mod demand;
 mod targets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use wva_models::catalogue::Catalogue;
@@ -121,6 +121,9 @@ pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (
         |_| BTreeMap::new(),
         |planned| targets::carried(snapshot, &input, planned),
     );
+    if let Ok(planned) = &planned {
+        leave_out(autoscaler, planned, &mut state);
+    }
     cycle.decisions = targets::decide(
         autoscaler,
         snapshot,
@@ -211,7 +214,7 @@ fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
             .variants
             .entry(sample.name.clone())
             .or_insert_with(|| VariantState::new(&autoscaler.catalogue, variant))
-            .observe(sample, prompts);
+            .observe(snapshot.at, sample, prompts);
     }
 }
 
@@ -247,6 +250,7 @@ fn prompts_of(state: &State, model: &str) -> Option<Prompts> {
         cached += now.mean * shape.mean_input() * shape.prefix_hit();
     }
     (weight > 0.0 && mean > 0.0).then(|| Prompts {
+        mean: mean / weight,
         cv: (square * weight / (mean * mean) - 1.0).max(0.0).sqrt(),
         cached: cached / weight,
     })
@@ -255,17 +259,36 @@ fn prompts_of(state: &State, model: &str) -> Option<Prompts> {
 /// Time after which what requests got is due to the fleet as it is, seconds: the longest answers have drained by then.
 const SETTLING_S: f64 = 60.0;
 
-/// Notes which models have a device for every replica that was asked for.
+/// Notes which models have the fleet that was planned: a device for every replica that was asked for, and no specialist
+/// that is on its way out because nothing sorts the prompts.
 fn settle(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
     for model in autoscaler.catalogue.variants.iter().map(|v| &v.model) {
-        let complete = autoscaler
-            .catalogue
-            .variants_of(model)
-            .all(|v| beliefs::sample_of(snapshot, &v.name).is_some_and(|s| s.pending.is_empty()));
+        let complete = autoscaler.catalogue.variants_of(model).all(|v| {
+            let leaving = |ready| state.left_out.contains(&v.name) && ready > v.min_replicas;
+            beliefs::sample_of(snapshot, &v.name)
+                .is_some_and(|s| s.pending.is_empty() && !leaving(s.ready))
+        });
         if complete {
             state.settled.entry(model.clone()).or_insert(snapshot.at);
         } else {
             state.settled.remove(model);
+        }
+    }
+}
+
+/// Notes which specialists the plan did without. Where one is new, what was learned of capacity is dropped: it was learned
+/// of a fleet that nobody will build again.
+fn leave_out(autoscaler: &Autoscaler, planned: &Planned, state: &mut State) {
+    let variants = &autoscaler.catalogue.variants;
+    let left_out: BTreeSet<String> = (planned.left_out.iter())
+        .map(|&v| variants[v].name.clone())
+        .collect();
+    let before = std::mem::replace(&mut state.left_out, left_out);
+    for &v in &planned.left_out {
+        if !before.contains(&variants[v].name) {
+            for stream in state.streams_of_mut(&variants[v].model) {
+                stream.headroom.forget_capacity();
+            }
         }
     }
 }

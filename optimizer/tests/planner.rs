@@ -27,6 +27,7 @@ fn input<'a>(catalogue: &'a Catalogue, workloads: Vec<Workload>) -> PlanInput<'a
             margin: 1.0,
             current: 0,
             available: None,
+            unsorted: false,
         })
         .collect();
     PlanInput {
@@ -131,24 +132,47 @@ fn small_devices_take_short_prompts_where_one_more_large_device_would_be_too_muc
 
 #[test]
 fn buckets_on_one_variant_come_to_what_the_whole_class_takes() {
-    let catalogue = Catalogue::parse(UNEQUAL, "test").expect("a catalogue");
-    let split = planned(&catalogue, vec![long_prompts(2.0)]);
-    assert_eq!(split.workloads.len(), 3);
-    let total: f64 = split.workloads.iter().map(|w| w.rate).sum();
-    assert!((total - 2.0).abs() < 1e-9, "{total}");
     let text = UNEQUAL.lines().filter(|l| !l.contains("name: small"));
-    let alone =
+    let catalogue =
         Catalogue::parse(&text.collect::<Vec<_>>().join("\n"), "test").expect("a catalogue");
-    let whole = planned(&alone, vec![long_prompts(2.0)]);
-    assert_eq!(whole.workloads.len(), 1);
-    let load = |planned: &Planned| -> f64 {
-        let of_large = planned.routes.iter().filter(|r| r.variants == ["large"]);
-        of_large
+    let whole = long_prompts(2.0);
+    let buckets = (0..).zip(
+        whole
+            .shape
+            .buckets(&[0.6, 0.9].map(|q| whole.shape.input_quantile(q))),
+    );
+    let buckets = buckets.map(|(bucket, b)| Workload {
+        bucket,
+        rate: whole.rate * b.share,
+        shape: b.shape,
+        ..whole.clone()
+    });
+    let load = |workloads: Vec<Workload>| -> f64 {
+        let planned = planned(&catalogue, workloads);
+        let routes = planned.routes.iter();
+        routes
             .map(|r| planned.workloads[r.workload].rate / r.capacities[0].rate())
             .sum()
     };
-    let (split, whole) = (load(&split), load(&whole));
+    let (split, whole) = (load(buckets.collect()), load(vec![whole.clone()]));
     assert!((split / whole - 1.0).abs() < 0.05, "{split} {whole}");
+}
+
+#[test]
+fn a_class_in_two_parts_is_the_class() {
+    let catalogue = Catalogue::parse(UNEQUAL, "test").expect("a catalogue");
+    for rate in [1.0, 1.7, 2.4, 3.1, 3.8] {
+        let whole = long_prompts(rate);
+        let parts = planned(&catalogue, vec![whole.clone()]).workloads;
+        assert_eq!(parts.len(), 2, "{rate}");
+        let sum = |f: &dyn Fn(&Workload) -> f64| parts.iter().map(f).sum::<f64>();
+        assert!((sum(&|w| w.rate) / rate - 1.0).abs() < 1e-9, "{rate}");
+        let tokens = sum(&|w| w.rate * w.shape.mean_input());
+        assert!(
+            (tokens / (rate * whole.shape.mean_input()) - 1.0).abs() < 0.01,
+            "{rate}"
+        );
+    }
 }
 
 #[test]
@@ -156,7 +180,7 @@ fn classes_are_split_only_where_a_device_is_no_choice_for_the_whole() {
     let catalogue = Catalogue::parse(UNEQUAL, "test").expect("a catalogue");
     let buckets = |workloads| planned(&catalogue, workloads).workloads.len();
     assert_eq!(buckets(vec![workload("chat", 5.0)]), 1);
-    assert_eq!(buckets(vec![long_prompts(2.0)]), 3);
+    assert_eq!(buckets(vec![long_prompts(2.0)]), 2);
     // What the user has split stays as it is.
     let second = Workload {
         bucket: 1,
@@ -178,4 +202,23 @@ fn a_class_and_its_buckets_keep_apart_what_was_found_for_them() {
         input.settings.capacity_refreshes = 0;
         assert_eq!(planned(&input).routes, free.routes, "{rate}");
     }
+}
+
+#[test]
+fn without_a_router_that_sorts_small_devices_are_left_out() {
+    let catalogue = Catalogue::parse(UNEQUAL, "test").expect("a catalogue");
+    for rate in [0.6, 1.7, 2.4, 3.1] {
+        let mut input = input(&catalogue, vec![long_prompts(rate)]);
+        input.beliefs[0].unsorted = true;
+        let planned = plan(&input, &mut CapacityTable::default()).expect("a well-formed problem");
+        assert_eq!(planned.workloads.len(), 1);
+        assert!(planned.left_out.contains(&0), "{rate}");
+        assert_eq!(planned.plan.replicas[0], 0, "{rate}");
+        assert!(planned.plan.serves_all(), "{rate}");
+    }
+    // Where both are a choice for all of a class, mixed lengths are no matter.
+    let mut input = input(&catalogue, vec![workload("chat", 5.0)]);
+    input.beliefs[0].unsorted = true;
+    let planned = plan(&input, &mut CapacityTable::default()).expect("a well-formed problem");
+    assert!(planned.left_out.is_empty());
 }

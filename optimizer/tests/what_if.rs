@@ -24,6 +24,7 @@ fn input(catalogue: &Catalogue, rate: f64, stock: &[(&str, u32)]) -> PlanInput<'
         margin: 1.0,
         current: 0,
         available: None,
+        unsorted: false,
     };
     let workload = Workload {
         model: "llama-3.1-8b".into(),

@@ -171,6 +171,7 @@ pub fn opening_fleet(
         margin: 1.0,
         current: 0,
         available: None,
+        unsorted: false,
     };
     let workload = |d: StreamDemand| Workload {
         model: d.model,

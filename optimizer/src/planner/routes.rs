@@ -1,14 +1,13 @@
 //! Routes and their loads: which variants can serve a workload, alone or as a prefill/decode pair, and how much of a
 //! replica each request per second takes.
 
-use std::collections::BTreeMap;
-
 use wva_models::capacity::{Binding, Capacity, Conditions};
 use wva_models::latency::Arrivals;
 use wva_models::service_class::{Bound, Promise, Slo};
 use wva_models::units::Seconds;
 use wva_models::variant::Role;
 
+use super::specialists::Placement;
 use super::{CapacityTable, PlanInput, RouteInfo, Workload, buckets};
 use crate::problem::{Demand, Problem, Route, Stage, VariantOption};
 
@@ -21,6 +20,7 @@ const BATCH_ITL_SHARE: f64 = 0.8;
 pub(super) fn problem(
     input: &PlanInput<'_>,
     table: &mut CapacityTable,
+    placement: &mut Placement,
 ) -> (Problem, Vec<RouteInfo>) {
     let mut problem = Problem {
         variants: (0..input.catalogue.variants.len())
@@ -34,7 +34,7 @@ pub(super) fn problem(
         add_twins(&mut problem);
     }
     let mut infos = Vec::new();
-    let bucketed = buckets::capacities(input, table);
+    buckets::find(input, table, &mut placement.capacities);
     for (w, workload) in input.workloads.iter().enumerate() {
         let class = input.catalogue.class(&workload.class);
         let batch = class.is_some_and(|c| c.is_batch());
@@ -48,7 +48,7 @@ pub(super) fn problem(
         });
         let promise = class.map_or(Promise::Interactive(Slo::default()), |c| c.promise);
         let considered = match promise {
-            Promise::Interactive(slo) => interactive(input, table, &bucketed, w, &slo),
+            Promise::Interactive(slo) => interactive(input, table, placement, w, &slo),
             Promise::Batch { .. } => batch_routes(input, workload),
         };
         for (variants, capacities) in considered {
@@ -127,7 +127,7 @@ fn add(
 fn interactive(
     input: &PlanInput<'_>,
     table: &mut CapacityTable,
-    bucketed: &BTreeMap<(usize, usize), Capacity>,
+    placement: &Placement,
     w: usize,
     slo: &Slo,
 ) -> Considered {
@@ -135,8 +135,9 @@ fn interactive(
     let slo = beside_batch(input, workload, slo);
     let mut out: Considered = of_role(input, workload, Role::Both)
         .into_iter()
+        .filter(|&v| !placement.excluded.contains(&(w, v)))
         .map(|v| {
-            let known = bucketed.get(&(w, v)).copied();
+            let known = placement.capacities.get(&(w, v)).copied();
             let capacity = known.unwrap_or_else(|| sized(input, table, v, workload, &slo));
             (vec![v], vec![capacity])
         })
@@ -184,7 +185,7 @@ pub(super) fn sized(
 }
 
 /// Pools whose capacity is looked at; beyond the largest, one more replica makes little difference to who waits.
-const POOLS: [u32; 10] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16];
+pub(super) const POOLS: [u32; 10] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16];
 
 /// A capacity of which n − 1 replicas are just too few for `rate`.
 fn held_to(capacity: Capacity, rate: f64, n: u32) -> Capacity {

@@ -132,6 +132,11 @@ impl Headroom {
         odds / (1.0 + odds)
     }
 
+    /// Drops what was learned of capacity: it was that of a fleet which nobody will build again.
+    pub fn forget_capacity(&mut self) {
+        (self.log, self.variance, self.peak) = (0.0, None, 0.0);
+    }
+
     /// Takes the cumulative counters of `at` without learning from them: while replicas are still on their way, misses say
     /// nothing about the capacity of a replica.
     pub fn skip(&mut self, at: f64, met: f64, missed: f64) {

@@ -10,6 +10,7 @@ use wva_models::fit::{
 use wva_models::model::Precision;
 use wva_models::variant::Variant;
 
+use super::sorting::Sorting;
 use crate::snapshot::{ReplicaSample, VariantSample};
 
 /// Weight of the newest start-up time in the learned one.
@@ -23,6 +24,9 @@ pub struct VariantState {
     fit: OnlineFit,
     kv_tokens: f64,
     counters: BTreeMap<u64, EngineCounters>,
+    /// How the prompts that it gets compare with all of its model's.
+    #[serde(default)]
+    pub sorting: Sorting,
     /// Learned time from asking for a replica to its first request, seconds.
     pub start_up: f64,
 }
@@ -30,6 +34,8 @@ pub struct VariantState {
 /// What a model's streams tell of its prompts, which no counter of an engine does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prompts {
+    /// Mean input tokens.
+    pub mean: f64,
     /// Coefficient of variation of the input tokens.
     pub cv: f64,
     /// Mean tokens per prompt that are found in the prefix cache.
@@ -55,12 +61,13 @@ impl VariantState {
             ),
             kv_tokens: replica.limits.kv_tokens,
             counters: BTreeMap::new(),
+            sorting: Sorting::default(),
             start_up: variant.start_up.get(),
         }
     }
 
-    /// Takes a sample of the variant; `prompts` is what is known of the prompts that its model gets.
-    pub fn observe(&mut self, sample: &VariantSample, prompts: Option<Prompts>) {
+    /// Takes a sample of the variant at `at`, seconds; `prompts` is what is known of the prompts that its model gets.
+    pub fn observe(&mut self, at: f64, sample: &VariantSample, prompts: Option<Prompts>) {
         for &seconds in sample
             .start_ups
             .iter()
@@ -91,6 +98,8 @@ impl VariantState {
         if !alive.is_empty() {
             self.counters.retain(|id, _| alive.contains(id));
         }
+        let mean = prompts.map(|p| p.mean - p.cached);
+        self.sorting.observe(at, &windows, mean);
         if !windows.is_empty() {
             self.fit.update(&windows);
         }

@@ -20,11 +20,12 @@ pub(super) fn of(
         .iter()
         .map(|variant| {
             let mut replica = autoscaler.catalogue.replica_model(variant);
-            let mut trust = 0.2;
+            let (mut trust, mut unsorted) = (0.2, false);
             if let Some(learned) = state.variants.get(&variant.name) {
                 let fitted = learned.fitted();
                 replica.law = fitted.law;
                 trust = fitted.trust;
+                unsorted = learned.sorting.is_absent();
             }
             let sample = sample_of(snapshot, &variant.name);
             VariantBelief {
@@ -34,6 +35,7 @@ pub(super) fn of(
                 available: sample
                     .filter(|s| stocked_out(autoscaler, s))
                     .map(with_device),
+                unsorted,
             }
         })
         .collect()

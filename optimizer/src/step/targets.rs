@@ -179,7 +179,7 @@ fn why((input, planned): (&PlanInput<'_>, &Planned), v: usize) -> Vec<Reason> {
     let mut classes: BTreeMap<&str, Carried> = BTreeMap::new();
     for (w, workload) in planned.workloads.iter().enumerate() {
         let factor = input.factor(v, workload);
-        let own = |c: &&Workload| (&c.model, &c.class) == (&workload.model, &workload.class);
+        let own = |c: &&Workload| c.is_of_class_of(workload);
         for (route, share) in planned.used_routes(w) {
             let Some(stage) = route.variants.iter().position(|n| n == name) else {
                 continue;
@@ -200,6 +200,11 @@ fn why((input, planned): (&PlanInput<'_>, &Planned), v: usize) -> Vec<Reason> {
         .collect();
     if out.is_empty() {
         out.push(unloaded(planned, &input.catalogue.variants[v].model));
+        if planned.left_out.contains(&v) {
+            let text =
+                "its router sends it prompts of any length, and it is too slow for the long ones";
+            out.push(reason("unsorted", text.into()));
+        }
     }
     out
 }

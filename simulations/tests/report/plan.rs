@@ -18,6 +18,7 @@ fn input(catalogue: &Catalogue, rate: f64, stock: u32) -> PlanInput<'_> {
         margin: 1.0,
         current: 0,
         available: None,
+        unsorted: false,
     };
     PlanInput {
         catalogue,

@@ -186,6 +186,7 @@ impl PlanFile {
             margin: 1.0,
             current,
             available: None,
+            unsorted: false,
         };
         let scaled = |w: &Workload| Workload {
             rate: w.rate * scale,
