@@ -135,9 +135,11 @@ fn small_devices_are_given_up_where_nothing_sorts_the_prompts() {
             let result = play(&yaml, router, seed);
             let on_small = result.variants[0].finished;
             assert!(6 * on_small < result.requests, "{router}: {on_small}");
+            let least = if router == "random" { 0.9 } else { 0.98 };
             assert!(
-                router == "random" || result.attainment >= 0.99,
-                "{result:?}"
+                result.attainment >= least,
+                "{router}: {}",
+                result.attainment
             );
         }
         let result = play(&yaml, "slo", seed);
