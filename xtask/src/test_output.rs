@@ -6,7 +6,9 @@
 /// The tests of one run, over all binaries.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How many test binaries (and groups of documentation tests) reported.
+    /// How many test binaries (and groups of documentation tests) began.
+    pub started: usize,
+    /// How many of them reported.
     pub binaries: usize,
     /// How many tests passed.
     pub passed: usize,
@@ -26,6 +28,9 @@ impl Tally {
             self.passed += number_before(result, " passed");
             self.failed += number_before(result, " failed");
             return;
+        }
+        if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
+            self.started += 1;
         }
         let Some((name, outcome)) = line
             .strip_prefix("test ")
@@ -74,7 +79,7 @@ mod tests {
              test src/lib.rs - example (line 3) ... ok\n\
              test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s\n",
         );
-        assert_eq!(found.binaries, 2);
+        assert_eq!((found.started, found.binaries), (2, 2));
         assert_eq!((found.passed, found.failed), (2, 1));
         assert_eq!(found.failures, ["plan::cheapest - should panic"]);
         assert_eq!(found.ignored, ["report::opens_in_browser, needs a browser"]);
