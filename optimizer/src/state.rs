@@ -5,7 +5,7 @@ pub mod sorting;
 pub mod stream;
 pub mod variant;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +28,6 @@ pub struct State {
     /// Requests/s of each model's mix that its serving replicas carried at the last cycle, as far as is known.
     #[serde(default)]
     pub carried: BTreeMap<String, f64>,
-    /// Variants that the last plan did without because nothing sorts the prompts by length.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub left_out: BTreeSet<String>,
     /// Capacities found so far.
     pub capacities: CapacityTable,
 }

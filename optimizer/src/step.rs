@@ -11,7 +11,7 @@ mod beliefs;
 mod demand;
 mod targets;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wva_models::catalogue::Catalogue;
@@ -264,7 +264,8 @@ const SETTLING_S: f64 = 60.0;
 fn settle(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
     for model in autoscaler.catalogue.variants.iter().map(|v| &v.model) {
         let complete = autoscaler.catalogue.variants_of(model).all(|v| {
-            let leaving = |ready| state.left_out.contains(&v.name) && ready > v.min_replicas;
+            let left_out = state.variants.get(&v.name).is_some_and(|s| s.left_out);
+            let leaving = |ready| left_out && ready > v.min_replicas;
             beliefs::sample_of(snapshot, &v.name)
                 .is_some_and(|s| s.pending.is_empty() && !leaving(s.ready))
         });
@@ -279,14 +280,13 @@ fn settle(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
 /// Notes which specialists the plan did without. Where one is new, what was learned of capacity is dropped: it was learned
 /// of a fleet that nobody will build again.
 fn leave_out(autoscaler: &Autoscaler, planned: &Planned, state: &mut State) {
-    let variants = &autoscaler.catalogue.variants;
-    let left_out: BTreeSet<String> = (planned.left_out.iter())
-        .map(|&v| variants[v].name.clone())
-        .collect();
-    let before = std::mem::replace(&mut state.left_out, left_out);
-    for &v in &planned.left_out {
-        if !before.contains(&variants[v].name) {
-            for stream in state.streams_of_mut(&variants[v].model) {
+    for (v, variant) in autoscaler.catalogue.variants.iter().enumerate() {
+        let Some(known) = state.variants.get_mut(&variant.name) else {
+            continue;
+        };
+        let before = std::mem::replace(&mut known.left_out, planned.left_out.contains(&v));
+        if known.left_out && !before {
+            for stream in state.streams_of_mut(&variant.model) {
                 stream.headroom.forget_capacity();
             }
         }

@@ -27,6 +27,9 @@ pub struct VariantState {
     /// How the prompts that it gets compare with all of its model's.
     #[serde(default)]
     pub sorting: Sorting,
+    /// Whether the last plan did without it because nothing sorts the prompts by length.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
     /// Learned time from asking for a replica to its first request, seconds.
     pub start_up: f64,
 }
@@ -62,6 +65,7 @@ impl VariantState {
             kv_tokens: replica.limits.kv_tokens,
             counters: BTreeMap::new(),
             sorting: Sorting::default(),
+            left_out: false,
             start_up: variant.start_up.get(),
         }
     }
