@@ -1,7 +1,9 @@
 //! How many tokens a server says it used, found in the answer as it passes.
 //!
 //! Both forms of answer carry an object called `usage`, in the last event of a stream or near the end of a document.
-//! Each chunk is searched for its name from behind; nothing is kept but what may be the beginning of one.
+//! Every byte is passed once, so that it makes no difference where chunks end, neither to what is found nor to what it
+//! costs; nothing is kept but the beginning of such an object. (To search each chunk from behind, with what may have
+//! begun in those before, is a little faster for one large chunk, and takes time with the square of a thousand small ones.)
 
 use memchr::memmem;
 
@@ -30,10 +32,29 @@ impl Usage {
 /// Looks for usage in an answer's chunks.
 #[derive(Debug, Clone, Default)]
 pub struct UsageScan {
-    /// What was found so far; of several, the last.
+    /// What was found so far; of several numbers, the last.
     pub usage: Usage,
-    /// The end of what has passed, where it may be the beginning of an object.
-    open: Vec<u8>,
+    place: Place,
+    /// Bytes that were looked at, some of them twice.
+    #[cfg(test)]
+    work: usize,
+}
+
+/// Where in an answer a scan stands.
+#[derive(Debug, Clone)]
+enum Place {
+    /// Outside, or so many bytes into the name.
+    Before(usize),
+    /// After the name, and perhaps the colon.
+    Named(bool),
+    /// In an object of that name.
+    Within(Object),
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Before(0)
+    }
 }
 
 const NAME: &[u8] = b"\"usage\"";
@@ -42,67 +63,113 @@ const MOST: usize = 4096;
 
 impl UsageScan {
     /// Looks at the next chunk.
-    pub fn push(&mut self, chunk: &[u8]) {
-        if self.open.is_empty() {
-            self.open = self.search(chunk).to_vec();
-            return;
-        }
-        // An object begun in the last chunk ends near the beginning of this one.
-        let mut open = std::mem::take(&mut self.open);
-        let before = open.len();
-        open.extend_from_slice(&chunk[..chunk.len().min(MOST)]);
-        let rest = self.search(&open);
-        if open.len() - before < chunk.len() {
-            self.open = self.search(chunk).to_vec();
-        } else {
-            self.open = rest.to_vec();
-        }
-    }
-
-    /// Reads the last usage in the text; what may be the beginning of another.
-    fn search<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
-        let mut end = text.len();
-        while let Some(at) = memmem::rfind(&text[..end], NAME) {
-            match read(&text[at + NAME.len()..]) {
-                Ok(Some(usage)) => {
-                    self.usage.take(usage);
-                    return tail(&text[at + NAME.len()..]);
-                }
-                Err(Malformed::Ends) if text.len() - at < MOST => return &text[at..],
-                // A null, as every event but the last has.
-                _ if end == text.len() || text.len() - at < 8 * MOST => end = at,
-                _ => break,
+    pub fn push(&mut self, mut chunk: &[u8]) {
+        while !chunk.is_empty() {
+            let (place, passed) = match std::mem::take(&mut self.place) {
+                Place::Before(0) => find(chunk),
+                Place::Before(begun) => (goes_on(begun, chunk[0]), 1),
+                Place::Named(colon) => named(colon, chunk),
+                Place::Within(object) => self.within(object, chunk),
+            };
+            self.place = place;
+            #[cfg(test)]
+            {
+                self.work += passed;
             }
+            chunk = &chunk[passed..];
         }
-        tail(text)
+    }
+
+    fn within(&mut self, mut object: Object, chunk: &[u8]) -> (Place, usize) {
+        let room = MOST - object.text.len();
+        let near = &chunk[..chunk.len().min(room)];
+        let end = near.iter().position(|&byte| object.ends(byte));
+        let passed = end.map_or(near.len(), |end| end + 1);
+        object.text.extend_from_slice(&near[..passed]);
+        if end.is_none() && object.text.len() < MOST {
+            return (Place::Within(object), passed);
+        }
+        #[cfg(test)]
+        {
+            self.work += object.text.len();
+        }
+        if end.is_some()
+            && let Ok(usage) = read(&object.text)
+        {
+            self.usage.take(usage);
+        }
+        (Place::default(), passed)
     }
 }
 
-/// The end of the text, as far as it begins the name.
-fn tail(text: &[u8]) -> &[u8] {
-    let most = text.len().min(NAME.len() - 1);
-    let lengths = (1..=most).rev();
-    let mut ends = lengths.map(|n| &text[text.len() - n..]);
-    ends.find(|end| NAME.starts_with(end)).unwrap_or_default()
+/// Passes what is before the name, and the name, as far as they have come.
+fn find(chunk: &[u8]) -> (Place, usize) {
+    match memmem::find(chunk, NAME) {
+        Some(at) => (Place::Named(false), at + NAME.len()),
+        None => (Place::Before(begun(chunk)), chunk.len()),
+    }
 }
 
-/// Reads `: {…}`; `None` where the value is no object.
-fn read(text: &[u8]) -> Result<Option<Usage>, Malformed> {
+/// How much of the name stands at the end of the text.
+fn begun(text: &[u8]) -> usize {
+    let most = text.len().min(NAME.len() - 1);
+    let mut lengths = (1..=most).rev();
+    let longest = lengths.find(|n| text.ends_with(&NAME[..*n]));
+    longest.unwrap_or_default()
+}
+
+/// Where a scan stands that was so many bytes into the name.
+fn goes_on(begun: usize, byte: u8) -> Place {
+    match begun + 1 {
+        whole if byte == NAME[begun] && whole == NAME.len() => Place::Named(false),
+        more if byte == NAME[begun] => Place::Before(more),
+        // Of what has come of the name, only its quote may be the beginning of another.
+        _ => Place::Before(usize::from(byte == NAME[0])),
+    }
+}
+
+/// Passes what is between a name and its object.
+fn named(colon: bool, chunk: &[u8]) -> (Place, usize) {
+    match chunk[0] {
+        b' ' | b'\n' | b'\r' | b'\t' => (Place::Named(colon), 1),
+        b':' if !colon => (Place::Named(true), 1),
+        b'{' if colon => (Place::Within(Object::default()), 0),
+        // A null, as every event but the last has.
+        _ => (Place::default(), 0),
+    }
+}
+
+/// An object that is coming.
+#[derive(Debug, Clone, Default)]
+struct Object {
+    text: Vec<u8>,
+    depth: usize,
+    quoted: bool,
+    escaped: bool,
+}
+
+impl Object {
+    /// Whether it ends with its next byte.
+    fn ends(&mut self, byte: u8) -> bool {
+        if std::mem::take(&mut self.escaped) {
+            return false;
+        }
+        match byte {
+            b'\\' if self.quoted => self.escaped = true,
+            b'"' => self.quoted = !self.quoted,
+            _ if self.quoted => {}
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+        self.depth == 0
+    }
+}
+
+/// Reads `{…}`.
+fn read(text: &[u8]) -> Result<Usage, Malformed> {
     let mut cursor = Cursor::new(text);
     let mut usage = Usage::default();
-    // The cursor knows whole values only, so the colon is passed by hand.
-    match cursor.peek() {
-        Some(b':') => {}
-        Some(_) => return Ok(None),
-        None => return Err(Malformed::Ends),
-    }
-    let text = &text[cursor.at() + 1..];
-    let mut cursor = Cursor::new(text);
-    match cursor.peek() {
-        Some(b'{') => {}
-        Some(_) => return Ok(None),
-        None => return Err(Malformed::Ends),
-    }
     cursor.object(|cursor, key| {
         match text.get(key.span).unwrap_or_default() {
             b"prompt_tokens" | b"input_tokens" => {
@@ -125,11 +192,13 @@ fn read(text: &[u8]) -> Result<Option<Usage>, Malformed> {
         }
         Ok(())
     })?;
-    Ok(Some(usage))
+    Ok(usage)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SSE: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"the \\\"usage\\\": {\"}}],\"usage\":null}\n\n\
@@ -166,9 +235,7 @@ mod tests {
     fn anthropic_counts_in_two_events() {
         let events = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n\
             data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\": 15}}\n\n";
-        let (start, delta) =
-            events.split_at(events.find("data: {\"type\":\"message_delta").unwrap());
-        let usage = scan(&[start.as_bytes(), delta.as_bytes()]);
+        let usage = scan(&[events.as_bytes()]);
         assert_eq!((usage.prompt, usage.output), (Some(25), Some(15)));
     }
 
@@ -183,4 +250,81 @@ mod tests {
             Usage::default()
         );
     }
+
+    #[test]
+    fn what_is_too_long_is_passed_and_what_follows_is_read() {
+        let long = ["\"usage\":{\"a\":\"", &"x".repeat(MOST), "\"}"].concat();
+        let usage = scan(&[long.as_bytes(), SSE.as_bytes()]);
+        assert_eq!(usage.prompt, Some(7));
+        let longest = "\"usage\":{\"input_tokens\":5}";
+        let padded = longest.replace('}', &[&" ".repeat(MOST - 18), "}"].concat());
+        assert_eq!(scan(&[padded.as_bytes()]).prompt, Some(5));
+        assert_eq!(
+            scan(&[padded.replace('}', " }").as_bytes()]),
+            Usage::default()
+        );
+    }
+
+    /// Bytes looked at for each byte that has come.
+    fn work(text: &[u8], chunk: usize) -> f64 {
+        let mut scan = UsageScan::default();
+        text.chunks(chunk).for_each(|chunk| scan.push(chunk));
+        scan.work as f64 / text.len() as f64
+    }
+
+    #[test]
+    fn no_byte_is_looked_at_more_than_twice_however_they_come() {
+        let hostile = [
+            "\"usage\"",
+            "\"usage\":",
+            "\"usage\":{",
+            "\"usage\":{\"",
+            "\"usage\":{}",
+            "\"usage\":{\"a\":[{}]}",
+            "\"usa",
+            "{\\\"",
+        ];
+        for part in hostile {
+            let text = part.repeat(3600 / part.len());
+            for chunk in [1, 2, 5, 64, 3600] {
+                let work = work(text.as_bytes(), chunk);
+                assert!(work <= 2.0, "{work} a byte for {part} in chunks of {chunk}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_make_no_difference(
+            parts in prop::collection::vec(prop::sample::select(PARTS.to_vec()), 0..30),
+            cuts in prop::collection::vec(1_usize..40, 1..8),
+        ) {
+            let text = parts.concat().into_bytes();
+            let (mut chunks, mut rest) = (Vec::new(), &text[..]);
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (chunk, after) = rest.split_at((*cut).min(rest.len()));
+                chunks.push(chunk);
+                rest = after;
+            }
+            prop_assert_eq!(scan(&chunks), scan(&[&text]));
+        }
+    }
+
+    const PARTS: [&str; 12] = [
+        "\"usage\"",
+        ":",
+        "{",
+        "}",
+        "\"prompt_tokens\":3",
+        ",",
+        "\"output_tokens\" : 12",
+        "\"us",
+        "\"",
+        "\\",
+        " ",
+        "\"usage\":{\"prompt_tokens_details\":{\"cached_tokens\":9}}",
+    ];
 }
