@@ -5,8 +5,8 @@
 //!  9003  health                listen ─► service
 //!  9090  /metrics /healthz /readyz
 //! ```
-//! On the way from the socket to the choice there is one task for a request, no channel, and no copy of the body but the
-//! one that puts its chunks together.
+//! On the way from the socket to the choice there is one task for a request, on the thread of its connection
+//! (`threads`), no channel, and no copy of the body but the one that puts its chunks together.
 
 pub mod admission;
 pub(crate) mod around;
@@ -24,8 +24,9 @@ pub(crate) mod sent;
 pub mod series;
 mod service;
 pub mod shared;
-mod stream;
+pub mod stream;
 pub mod tally;
+mod threads;
 pub mod tls;
 pub mod wire;
 
@@ -42,6 +43,7 @@ use health::Health;
 use listen::Port;
 use service::Services;
 use shared::{Handling, Shared};
+use threads::Threads;
 use tls::{Security, TlsError};
 
 /// What operators set of the server.
@@ -74,6 +76,9 @@ pub enum ServeError {
         /// Why.
         why: io::Error,
     },
+    /// The system gives no more threads.
+    #[error("cannot start threads: {0}")]
+    Threads(io::Error),
     /// There is no certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -122,7 +127,8 @@ impl Server {
         Ok(Self {
             grpc: Port::bind(grpc, config, processing)
                 .await
-                .map_err(at(grpc))?,
+                .map_err(at(grpc))?
+                .with(Threads::start().map_err(ServeError::Threads)?),
             health: Port::bind(health, None, services(None))
                 .await
                 .map_err(at(health))?,

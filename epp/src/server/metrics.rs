@@ -4,6 +4,7 @@
 //! `inference_pool_…`, `inference_extension_…`): two names for one number, not two numbers. What the pool and the queue
 //! look like is read when somebody asks (`Snapshot`). The number of flows is bounded, since clients choose model names.
 
+mod endpoints;
 mod snapshot;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use super::series::Series;
 use super::tally::Told;
 use crate::clock::Clock;
 use crate::store::Store;
+use endpoints::Endpoints;
 use snapshot::Snapshot;
 
 /// Flows with metrics of their own; further ones share one.
@@ -183,6 +185,8 @@ impl Metrics {
             admission,
             clock,
         };
+        let endpoints = Endpoints(snapshot.clone());
+        metrics.registry.register_collector(Box::new(endpoints));
         metrics.registry.register_collector(Box::new(snapshot));
         metrics
     }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame};
 use prost::Message;
 use tonic::Status;
 
@@ -23,8 +23,8 @@ const TOGETHER: usize = 32 << 10;
 
 /// The messages to the proxy, made as its messages come. Polled by the connection's task for this request: no task and no
 /// channel of its own.
-pub(super) struct Answers {
-    incoming: Incoming,
+pub struct Answers<B> {
+    incoming: B,
     messages: Messages,
     exchange: Exchange,
     shared: Arc<Shared>,
@@ -42,12 +42,12 @@ enum End {
     Told,
 }
 
-impl Answers {
-    /// The response to what comes. A proxy that has not seen the head of the answers, when this process ends, may ask
+impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Answers<B> {
+    /// The response to what comes, in messages of at most `most_message` bytes. A proxy that has not seen the head of the answers, when this process ends, may ask
     /// another picker with what it has kept of the request; had it seen it, the request would be lost. So the head goes out
     /// with the first answer.
-    pub(super) async fn begin(
-        incoming: Incoming,
+    pub async fn begin(
+        incoming: B,
         most_message: usize,
         shared: Arc<Shared>,
     ) -> Response<tonic::body::Body> {
@@ -140,7 +140,7 @@ impl Answers {
     }
 }
 
-impl Body for Answers {
+impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Body for Answers<B> {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -168,7 +168,7 @@ impl Body for Answers {
     }
 }
 
-impl Drop for Answers {
+impl<B> Drop for Answers<B> {
     fn drop(&mut self) {
         self.shared.metrics.streams.dec();
     }

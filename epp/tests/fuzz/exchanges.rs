@@ -1,15 +1,15 @@
 //! Conversations with a proxy: up to four requests at once through a picker whose pool has room for two, in any order of
 //! messages, with endpoints that come and go. An input is a list of steps of a byte each, some with an argument after it.
+//! The messages travel as they do in gRPC, in pieces that begin and end anywhere.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use futures::Future;
-use futures::task::noop_waker;
+use bytes::BytesMut;
 use prost::Message;
+use tonic::Code;
 use wva_epp::clock::Clock;
 use wva_epp::objectives::{Objectives, Targets};
+use wva_epp::server::framing::put;
 use wva_epp::server::shared::{Handling, Shared};
 use wva_epp::server::wire::{Answer, Part, ProcessingRequest, ProcessingResponse};
 use wva_epp::store::Store;
@@ -19,7 +19,8 @@ use wva_epp_core::picker::Picker;
 use wva_epp_core::saturation::Detector;
 
 use crate::common::*;
-use crate::engine::{fuzz, seen, size};
+use crate::engine::{fuzz, pieces, seen, size};
+use crate::line::Line;
 
 const BODIES: [&[u8]; 8] = [
     BODY.as_bytes(),
@@ -45,12 +46,19 @@ const SUBSETS: [&str; 4] = ["10.0.0.1:8000", "10.0.0.2,10.0.0.3:8000", "10.0.0.9
 /// Longest body in these conversations.
 const MOST_BODY: usize = 4096;
 
+/// A request that is under way.
+struct Talk {
+    line: Line,
+    /// What is kept back, to go with what comes next.
+    kept: BytesMut,
+    sent: usize,
+}
+
 /// The requests at once, and the picker.
 struct Scene {
     store: Arc<Store>,
     shared: Arc<Shared>,
     talks: [Option<Talk>; 4],
-    sent: [usize; 4],
     tale: Vec<(u8, u8)>,
 }
 
@@ -93,7 +101,6 @@ fn scene() -> Scene {
         store,
         shared,
         talks: [const { None }; 4],
-        sent: [0; 4],
         tale: Vec::new(),
     }
 }
@@ -104,23 +111,31 @@ fn exchanges() {
         let mut scene = scene();
         let mut steps = input.iter().copied();
         while let Some(step) = steps.next() {
-            let who = usize::from(step >> 6);
-            let argument = |steps: &mut dyn Iterator<Item = u8>| steps.next().unwrap_or(0);
+            let (who, how) = (usize::from(step >> 6), step >> 4 & 3);
+            let mut argument = || steps.next().unwrap_or(0);
+            let mut bytes = BytesMut::new();
             match step & 15 {
+                15 => scene.world(argument()),
+                13 => scene.hear(who),
+                12 if how == 0 => scene.talks[who] = None,
+                12 => scene.finish(who),
                 14 => {
-                    let length = usize::from(argument(&mut steps));
-                    let raw: Vec<u8> = steps.by_ref().take(length).collect();
-                    if let Ok(message) = ProcessingRequest::decode(&raw[..]) {
-                        scene.say(who, message);
+                    let length = argument();
+                    let raw: Vec<u8> = steps.by_ref().take(usize::from(length & 127)).collect();
+                    if length < 128 {
+                        bytes.extend_from_slice(&[0, 0, 0, 0, raw.len() as u8]);
                     }
+                    bytes.extend_from_slice(&raw);
                 }
-                15 => scene.world(argument(&mut steps)),
-                13 => scene.wait(who),
-                12 => scene.talks[who] = None,
-                kind => {
-                    let message = message_of(kind, argument(&mut steps));
-                    scene.say(who, message);
-                }
+                kind => put(&mut bytes, &message_of(kind, argument())),
+            }
+            if !bytes.is_empty() {
+                let length = if how == 2 {
+                    steps.next().unwrap_or(0)
+                } else {
+                    1
+                };
+                scene.say(who, &bytes, how, length);
             }
         }
         scene.end()
@@ -164,69 +179,55 @@ fn message_of(kind: u8, argument: u8) -> ProcessingRequest {
 }
 
 impl Scene {
-    fn say(&mut self, who: usize, message: ProcessingRequest) {
-        let shared = Arc::clone(&self.shared);
-        let talk = self.talks[who].get_or_insert_with(|| Talk::new(&shared));
-        let bytes = message.encoded_len();
-        let outcome = talk.try_say(message);
-        let closing = talk.0.closing();
-        match outcome {
-            Ok(out) => self.heard(who, bytes, &out, closing),
-            Err(status) => {
-                self.tale.push((100, status.code() as u8));
-                self.talks[who] = None;
-            }
+    /// Sends bytes: at once, each alone, in pieces of one length, or with the next.
+    fn say(&mut self, who: usize, bytes: &[u8], how: u8, length: u8) {
+        let talk = self.talks[who].get_or_insert_with(|| Talk {
+            line: Line::new(&self.shared),
+            kept: BytesMut::new(),
+            sent: 0,
+        });
+        talk.kept.extend_from_slice(bytes);
+        talk.sent += bytes.len();
+        if how == 3 {
+            return;
+        }
+        let bytes = talk.kept.split();
+        match how {
+            0 => talk.line.send(Some(&bytes)),
+            _ => pieces(&bytes, &[length]).for_each(|piece| talk.line.send(Some(piece))),
+        }
+        self.hear(who);
+    }
+
+    /// Sends what was kept back, and no more.
+    fn finish(&mut self, who: usize) {
+        if let Some(talk) = &mut self.talks[who] {
+            let bytes = talk.kept.split();
+            talk.line.send(Some(&bytes));
+            talk.line.send(None);
+            self.hear(who);
         }
     }
 
     /// What the proxy is told is bounded, ends with a refusal if there is one, and is in chunks that it takes.
-    fn heard(&mut self, who: usize, bytes: usize, out: &[ProcessingResponse], closing: bool) {
-        self.sent[who] += bytes;
-        let length: usize = out.iter().map(Message::encoded_len).sum();
-        assert!(
-            length <= self.sent[who] + 2048 * out.len(),
-            "more out than in"
-        );
-        for (i, response) in out.iter().enumerate() {
-            let kind = match response.answer.as_ref().expect("an answer") {
-                Answer::RequestHeaders(_) => {
-                    destination(response);
-                    1
-                }
-                Answer::RequestBody(_) | Answer::ResponseBody(_) => {
-                    assert!(chunk(response).0.len() <= 62_000);
-                    2
-                }
-                Answer::Immediate(refusal) => {
-                    assert!(closing && i + 1 == out.len(), "a refusal ends it");
-                    (refusal.status.expect("a status").code % 100) as u8
-                }
-                _ => 3,
-            };
-            self.tale.push((kind, who as u8));
-        }
-        if closing {
-            self.talks[who] = None;
-            self.sent[who] = 0;
-        }
-    }
-
-    /// Waits for nothing: takes what there is.
-    fn wait(&mut self, who: usize) {
+    fn hear(&mut self, who: usize) {
         let Some(talk) = &mut self.talks[who] else {
             return;
         };
-        let Some(waiting) = talk.0.waiting() else {
-            return;
-        };
-        let waker = noop_waker();
-        let polled = Pin::new(waiting).poll(&mut Context::from_waker(&waker));
-        if let Poll::Ready(outcome) = polled {
-            self.tale.push((50, u8::from(outcome.is_ok())));
-            talk.0.admitted(outcome);
-            let out: Vec<_> = std::iter::from_fn(|| talk.0.to_send()).collect();
-            let closing = talk.0.closing();
-            self.heard(who, 0, &out, closing);
+        let out = talk.line.hear();
+        let length: usize = out.iter().map(Message::encoded_len).sum();
+        assert!(length <= talk.sent + 2048 * out.len(), "more out than in");
+        for (i, response) in out.iter().enumerate() {
+            let kind = told(response);
+            if kind > 3 {
+                let last = (i + 1 == out.len(), talk.line.ended);
+                assert_eq!(last, (true, Some(Code::Ok)), "a refusal ends it");
+            }
+            self.tale.push((kind, who as u8));
+        }
+        if let Some(code) = talk.line.ended {
+            self.tale.push((100, code as u8));
+            self.talks[who] = None;
         }
     }
 
@@ -250,6 +251,7 @@ impl Scene {
         self.talks = [const { None }; 4];
         assert_eq!(self.store.state().inflight.requests(), 0);
         assert_eq!(self.shared.admission.waiting(), 0);
+        assert_eq!(self.shared.metrics.streams.get(), 0);
         assert_eq!(self.shared.admission.held(), (self.empty_bands(), false));
         let length = size(self.tale.len());
         self.tale.dedup();
@@ -260,5 +262,25 @@ impl Scene {
     fn empty_bands(&self) -> Vec<(i32, usize, u64)> {
         let (bands, _) = self.shared.admission.held();
         bands.into_iter().map(|(p, _, _)| (p, 0, 0)).collect()
+    }
+}
+
+/// The kind of an answer; the status of one to the client.
+fn told(response: &ProcessingResponse) -> u8 {
+    match response.answer.as_ref().expect("an answer") {
+        Answer::RequestHeaders(_) => {
+            destination(response);
+            1
+        }
+        Answer::RequestBody(_) | Answer::ResponseBody(_) => {
+            assert!(chunk(response).0.len() <= 62_000);
+            2
+        }
+        Answer::Immediate(refusal) => {
+            let code = refusal.status.expect("a status").code;
+            assert!((400..600).contains(&code), "{code}");
+            (code % 250) as u8
+        }
+        _ => 3,
     }
 }

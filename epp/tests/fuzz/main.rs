@@ -13,4 +13,5 @@ mod bodies;
 mod configs;
 mod engine;
 mod exchanges;
+mod line;
 mod pages;

@@ -244,6 +244,12 @@ fn a_stream_is_echoed_chunk_by_chunk_and_counted() {
         format!("llm_d_epp_request_ttft_seconds_count{{{flow},streaming=\"true\"}} 1"),
         r#"llm_d_epp_ready_endpoints{name=""} 2.0"#.to_owned(),
         r#"inference_pool_average_queue_size{name=""} 5.0"#.to_owned(),
+        r#"llm_d_epp_per_endpoint_queue_size{name="",model_server_endpoint="pod-2"} 10.0"#
+            .to_owned(),
+        r#"llm_d_epp_inflight_requests{endpoint_name="pod-1",namespace="ns",producer_name="inflight-load-producer"} 0.0"#
+            .to_owned(),
+        r#"llm_d_epp_flow_control_stale_endpoints{detector="utilization-detector"} 0.0"#.to_owned(),
+        "llm_d_epp_prefix_indexer_size 0.0".to_owned(),
         "llm_d_epp_scheduler_e2e_duration_seconds_count 1".to_owned(),
     ] {
         assert!(page.contains(&line), "no {line}");

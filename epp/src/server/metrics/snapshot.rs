@@ -14,6 +14,7 @@ use crate::server::admission::Admission;
 use crate::store::Store;
 
 /// Reads the pool and the queue.
+#[derive(Clone)]
 pub(super) struct Snapshot {
     pub pool: Arc<str>,
     pub store: Arc<Store>,
