@@ -209,7 +209,7 @@ fn exchange(host: Ipv4Addr, number: usize) -> SocketAddr {
     SocketAddr::from((host, port))
 }
 
-/// Waiting for a server rather than at one, which is full when its law says so.
+/// Waiting for a server rather than at one, which is full when its law says so; for as long as it takes on a busy machine.
 fn picker_config() -> Value {
     json!({
         "apiVersion": "llm-d.ai/v1alpha1",
@@ -220,7 +220,11 @@ fn picker_config() -> Value {
             {"type": "slo-concurrency-detector", "name": "full", "parameters": {"maxConcurrency": 64}},
         ],
         "schedulingProfiles": [{"name": "default", "plugins": [{"pluginRef": "slo-scorer", "weight": 1}]}],
-        "flowControl": {"saturationDetector": {"pluginRef": "full"}},
+        "flowControl": {
+            "saturationDetector": {"pluginRef": "full"},
+            "defaultRequestTTL": "200s",
+            "noEndpointRequestTTL": "200s",
+        },
     })
 }
 

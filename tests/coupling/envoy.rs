@@ -31,19 +31,19 @@ fn listener(text: &mut String, host: Ipv4Addr, port: u16, number: usize) -> std:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: front{number}
-          stream_idle_timeout: 120s
+          stream_idle_timeout: 240s
           route_config:
             virtual_hosts:
             - name: all
               domains: ["*"]
-              routes: [{{match: {{prefix: /}}, route: {{cluster: fleet{number}, timeout: 120s}}}}]
+              routes: [{{match: {{prefix: /}}, route: {{cluster: fleet{number}, timeout: 240s}}}}]
           http_filters:
           - name: picker
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
-              grpc_service: {{envoy_grpc: {{cluster_name: picker{number}}}, timeout: 120s}}
+              grpc_service: {{envoy_grpc: {{cluster_name: picker{number}}}, timeout: 240s}}
               failure_mode_allow: false
-              message_timeout: 100s
+              message_timeout: 220s
               processing_mode:
                 request_header_mode: SEND
                 response_header_mode: SEND

