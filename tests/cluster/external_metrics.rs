@@ -205,23 +205,30 @@ async fn users_are_asked_about() {
             .bearer_auth(token.trim());
         request.send().await.unwrap()
     };
-    let refused = direct().await;
-    assert_eq!(refused.status(), 403);
-    let message = refused.json::<Value>().await.unwrap()["message"].to_string();
-    assert!(
-        message.contains(&format!("system:serviceaccount:{namespace}:reader")),
-        "{message}"
-    );
+    // An API server that is asked who somebody is may be too busy to say: that is a refusal of another kind.
+    let who = format!("system:serviceaccount:{namespace}:reader");
+    eventually("a refusal by name", async || {
+        let answer = direct().await;
+        let (status, said) = (answer.status(), answer.text().await.unwrap_or_default());
+        match status == 403 && said.contains(&who) {
+            true => Ok(()),
+            false => Err(format!("{status} {said}")),
+        }
+    })
+    .await
+    .unwrap();
     let refused = raw(&reader, &path).await.unwrap_err();
     assert!(refused.contains("forbidden"), "{refused}");
-    let stranger = wva
-        .outsider(None)
-        .get(wva.direct(&path))
-        .bearer_auth("nobody")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(stranger.status(), 401);
+    eventually("a refusal of a stranger", async || {
+        let stranger = wva.outsider(None).get(wva.direct(&path));
+        let answer = stranger.bearer_auth("nobody").send().await.unwrap();
+        match answer.status().as_u16() {
+            401 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await
+    .unwrap();
     for grant in [
         vec![
             "create",

@@ -278,13 +278,14 @@ impl<'g> Working<'g> {
         let token = self.site.admin().kubectl(&words).await.unwrap();
         let path = format!("namespaces/{}/wva_desired_replicas", self.site.namespace);
         let url = format!("https://{address}{BASE}/{path}");
-        let answer = client
-            .get(url)
-            .bearer_auth(token.trim())
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(answer.status(), 403, "known, and not allowed to");
+        let known = eventually("somebody to be known, and not allowed to", async || {
+            let asked = client.get(&url).bearer_auth(token.trim()).send().await;
+            match asked.map_err(|e| e.to_string())?.status().as_u16() {
+                403 => Ok(()),
+                other => Err(other.to_string()),
+            }
+        });
+        known.await.unwrap();
     }
 }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use kube::api::DeleteParams;
 use serde_json::json;
+use wva_testbed::kubelet::STARTUP_ANNOTATION;
 
 use crate::plot::{BUSY, Plot, condition, shared};
-use crate::site::{CHEAP, LARGE, counts};
+use crate::site::{CHEAP, LARGE, counts, deployment};
 
 /// An HPA that never learnt anything: nobody serves its metric here, so it keeps what there is.
 fn hpa(namespace: &str) -> serde_json::Value {
@@ -68,9 +69,15 @@ async fn a_variant_that_is_deleted_while_it_is_decided_about() {
         .await;
     let from = busy.asked.values().len().saturating_sub(1);
     let deployments = plot.deployments();
+    // Of another model, and never ready: it takes nothing off the other, however long this machine leaves it there.
+    let mut other = deployment(&plot.namespace, LARGE, "other", 1);
+    let template = &mut other["spec"]["template"]["metadata"];
+    template["annotations"][STARTUP_ANNOTATION] = json!("3600");
+    let mut its_variant = plot.variant(LARGE);
+    its_variant["spec"]["modelID"] = json!("Qwen/Qwen3-8B");
     for i in 0..10 {
-        plot.deploy(LARGE, 1).await;
-        plot.apply(&plot.variant(LARGE)).await;
+        plot.apply(&other).await;
+        plot.apply(&its_variant).await;
         // A cycle takes half a second; the phase moves on.
         tokio::time::sleep(Duration::from_millis(600 + 70 * i)).await;
         let at_once = DeleteParams::default();
