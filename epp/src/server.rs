@@ -5,8 +5,8 @@
 //!  9003  health                listen ─► service
 //!  9090  /metrics /healthz /readyz
 //! ```
-//! On the way from the socket to the choice there is one task for a request, on the thread of its connection
-//! (`threads`), no channel, and no copy of the body but the one that puts its chunks together.
+//! On the way from the socket to the choice there is one task for a request, no channel, and no copy of the body but the
+//! one that puts its chunks together.
 
 pub mod admission;
 pub(crate) mod around;
@@ -26,7 +26,6 @@ mod service;
 pub mod shared;
 pub mod stream;
 pub mod tally;
-mod threads;
 pub mod tls;
 pub mod wire;
 
@@ -43,7 +42,6 @@ use health::Health;
 use listen::Port;
 use service::Services;
 use shared::{Handling, Shared};
-use threads::Threads;
 use tls::{Security, TlsError};
 
 /// What operators set of the server.
@@ -76,9 +74,6 @@ pub enum ServeError {
         /// Why.
         why: io::Error,
     },
-    /// The system gives no more threads.
-    #[error("cannot start threads: {0}")]
-    Threads(io::Error),
     /// There is no certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -127,8 +122,7 @@ impl Server {
         Ok(Self {
             grpc: Port::bind(grpc, config, processing)
                 .await
-                .map_err(at(grpc))?
-                .with(Threads::start().map_err(ServeError::Threads)?),
+                .map_err(at(grpc))?,
             health: Port::bind(health, None, services(None))
                 .await
                 .map_err(at(health))?,

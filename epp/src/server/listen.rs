@@ -12,8 +12,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::threads::Threads;
-
 /// Time to shake hands.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -48,7 +46,6 @@ pub(crate) struct Port<P> {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     protocol: P,
-    threads: Option<Threads>,
 }
 
 impl<P: Speak> Port<P> {
@@ -62,16 +59,7 @@ impl<P: Speak> Port<P> {
             listener: listen(address).await?,
             tls: tls.map(TlsAcceptor::from),
             protocol,
-            threads: None,
         })
-    }
-
-    /// The same with threads of its own.
-    pub(crate) fn with(self, threads: Threads) -> Self {
-        Self {
-            threads: Some(threads),
-            ..self
-        }
     }
 
     /// Where it listens.
@@ -80,7 +68,7 @@ impl<P: Speak> Port<P> {
     }
 
     /// Serves until told to end, and then until what has begun is finished, or `drain` is over.
-    pub(crate) async fn serve(mut self, mut ends: watch::Receiver<bool>, drain: Duration) {
+    pub(crate) async fn serve(self, mut ends: watch::Receiver<bool>, drain: Duration) {
         let graceful = GracefulShutdown::new();
         loop {
             let accepted = tokio::select! {
@@ -93,11 +81,7 @@ impl<P: Speak> Port<P> {
                     let _ = stream.set_nodelay(true);
                     let (protocol, tls) = (self.protocol.clone(), self.tls.clone());
                     let watcher = graceful.watcher();
-                    let serve = move |stream| connection(stream, peer, tls, protocol, watcher);
-                    match &mut self.threads {
-                        Some(threads) => threads.serve(stream, serve),
-                        None => drop(tokio::spawn(serve(stream))),
-                    }
+                    tokio::spawn(connection(stream, peer, tls, protocol, watcher));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");

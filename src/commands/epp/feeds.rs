@@ -260,7 +260,6 @@ pub fn refused(error: ServeError, ports: &str) -> Failure {
     let told = Diagnostic::new(error.to_string());
     match error {
         ServeError::Listen { .. } => told.help(format!("choose another {ports}")).into(),
-        ServeError::Threads(_) => told.help("--threads asks for fewer").into(),
         ServeError::Tls(_) => told
             .help("--cert-path is a folder with tls.crt and tls.key")
             .into(),
