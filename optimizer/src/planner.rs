@@ -78,6 +78,20 @@ pub struct VariantBelief {
     pub unsorted: bool,
 }
 
+impl VariantBelief {
+    /// What is believed of a variant that nobody has seen at work and that has no replica.
+    #[must_use]
+    pub const fn on_paper(replica: ReplicaModel) -> Self {
+        Self {
+            replica,
+            margin: 1.0,
+            current: 0,
+            available: None,
+            unsorted: false,
+        }
+    }
+}
+
 /// Everything that a plan depends on.
 #[derive(Debug, Clone)]
 pub struct PlanInput<'a> {

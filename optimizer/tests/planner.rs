@@ -22,13 +22,7 @@ fn input<'a>(catalogue: &'a Catalogue, workloads: Vec<Workload>) -> PlanInput<'a
     let beliefs = catalogue
         .variants
         .iter()
-        .map(|v| VariantBelief {
-            replica: catalogue.replica_model(v),
-            margin: 1.0,
-            current: 0,
-            available: None,
-            unsorted: false,
-        })
+        .map(|v| VariantBelief::on_paper(catalogue.replica_model(v)))
         .collect();
     PlanInput {
         catalogue,

@@ -19,13 +19,7 @@ classes:
 ";
 
 fn input(catalogue: &Catalogue, rate: f64, stock: &[(&str, u32)]) -> PlanInput<'static> {
-    let belief = |v| VariantBelief {
-        replica: catalogue.replica_model(v),
-        margin: 1.0,
-        current: 0,
-        available: None,
-        unsorted: false,
-    };
+    let belief = |v| VariantBelief::on_paper(catalogue.replica_model(v));
     let workload = Workload {
         model: "llama-3.1-8b".into(),
         class: "chat".into(),

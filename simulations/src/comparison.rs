@@ -166,13 +166,7 @@ pub fn opening_fleet(
     catalogue: &Catalogue,
     demand: Vec<StreamDemand>,
 ) -> Result<Vec<u32>, ProblemError> {
-    let belief = |v| VariantBelief {
-        replica: catalogue.replica_model(v),
-        margin: 1.0,
-        current: 0,
-        available: None,
-        unsorted: false,
-    };
+    let belief = |v| VariantBelief::on_paper(catalogue.replica_model(v));
     let workload = |d: StreamDemand| Workload {
         model: d.model,
         class: d.class,

@@ -51,13 +51,7 @@ fn credited(small: u32, large: u32) -> f64 {
     let catalogue = Catalogue::parse(&text, "test").expect("a catalogue");
     let shape =
         RequestShape::lognormal((12_000.0, 1.2), (340.0, 0.8), Some(100_000.0)).expect("a shape");
-    let belief = |v| VariantBelief {
-        replica: catalogue.replica_model(v),
-        margin: 1.0,
-        current: 0,
-        available: None,
-        unsorted: false,
-    };
+    let belief = |v| VariantBelief::on_paper(catalogue.replica_model(v));
     let serves = |rate: f64| {
         let workload = Workload {
             model: "llama-3.1-8b".into(),

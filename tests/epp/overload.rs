@@ -323,19 +323,19 @@ async fn twice_the_capacity_is_asked_for() {
         account.most_bytes
     );
     // Twice and more as a rule; less where the machine is too slow for so many clients. The queue was full in any case.
-    assert!(asked as f64 >= 1.2 * answered as f64, "{asked} {answered}");
+    assert!(asked as f64 >= 1.4 * answered as f64, "{asked} {answered}");
     assert_eq!(account.most_waiting, MOST_WAITING);
     // In one queue for all, hardly anybody would be in time.
-    assert!(attained >= 0.9, "{attained}");
+    assert!(attained >= 0.99, "{attained}");
     assert!(fair >= 0.95, "{fair}: {:?}", account.low_served);
-    assert!(account.refused > ENOUGH_LOW / 4, "{account:?}");
+    assert!(account.refused > ENOUGH_LOW / 2, "{account:?}");
     // Nobody of high priority, and all are told when to come back.
     let told = |(status, reason, told): &(u16, String, bool)| {
         matches!(status, 429 | 503) && !reason.is_empty() && *told
     };
     assert!(account.refusals.keys().all(told), "{:?}", account.refusals);
     assert!(
-        back + again > MORE / 2 && back as f64 >= 0.75 * (back + again) as f64,
+        back + again > MORE / 2 && back as f64 >= 0.9 * (back + again) as f64,
         "who waits as told gets in: {back}, {again}"
     );
     assert!(account.most_bytes <= MOST_BYTES);

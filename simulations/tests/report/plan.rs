@@ -13,13 +13,7 @@ use crate::html::Page;
 use crate::sample::catalogue;
 
 fn input(catalogue: &Catalogue, rate: f64, stock: u32) -> PlanInput<'_> {
-    let belief = |v| VariantBelief {
-        replica: catalogue.replica_model(v),
-        margin: 1.0,
-        current: 0,
-        available: None,
-        unsorted: false,
-    };
+    let belief = |v| VariantBelief::on_paper(catalogue.replica_model(v));
     PlanInput {
         catalogue,
         beliefs: catalogue.variants.iter().map(belief).collect(),

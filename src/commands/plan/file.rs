@@ -182,11 +182,8 @@ impl PlanFile {
     pub fn input(&self, scale: f64) -> PlanInput<'_> {
         let catalogue = &self.catalogue;
         let belief = |(v, &current)| VariantBelief {
-            replica: catalogue.replica_model(v),
-            margin: 1.0,
             current,
-            available: None,
-            unsorted: false,
+            ..VariantBelief::on_paper(catalogue.replica_model(v))
         };
         let scaled = |w: &Workload| Workload {
             rate: w.rate * scale,
