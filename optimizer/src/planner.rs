@@ -70,6 +70,8 @@ pub struct VariantBelief {
     pub replica: ReplicaModel,
     /// Factor on its capacity for what is not known, in (0, 1]: trust turned into headroom.
     pub margin: f64,
+    /// How long it has served, as the part of what requests taught that holds for it, in [0, 1]: 0 before it has.
+    pub experience: f64,
     /// Replicas today, starting and pending ones included.
     pub current: u32,
     /// Most replicas that can be had now (stock-outs); absent means no such limit.
@@ -85,6 +87,7 @@ impl VariantBelief {
         Self {
             replica,
             margin: 1.0,
+            experience: 0.0,
             current: 0,
             available: None,
             unsorted: false,
@@ -344,17 +347,29 @@ impl PlanInput<'_> {
         } else {
             1.0
         };
+        let own = 1.0 - (1.0 - doubt) * self.experience(v);
         let margin = sane(self.beliefs[v].margin);
-        (1.0 - (1.0 - margin) * doubt) * self.learned(v, workload)
+        (1.0 - (1.0 - margin) * own) * self.learned(v, workload)
     }
 
     /// The factor that the workload learned, as far as it holds for variant `v`.
     pub(crate) fn learned(&self, v: usize, workload: &Workload) -> f64 {
         let learned = sane(workload.capacity_factor);
+        let shared = UNSEEN + (1.0 - UNSEEN) * self.experience(v);
+        let learned = learned.min(1.0) + (learned - 1.0).max(0.0) * shared;
         // What a pair carried was tested at its bottleneck only: the other stage had slack, and is not trusted with more.
         match self.catalogue.variants[v].role {
             Role::Both => learned,
             Role::Prefill | Role::Decode => learned.min(1.0),
+        }
+    }
+
+    fn experience(&self, v: usize) -> f64 {
+        let experience = self.beliefs[v].experience;
+        if experience.is_finite() {
+            experience.clamp(0.0, 1.0)
+        } else {
+            0.0
         }
     }
 
@@ -414,5 +429,8 @@ fn sane(x: f64) -> f64 {
     }
 }
 
+/// Part of a capacity beyond the modelled one that holds for a variant that has not served: half of it is the traffic's and the
+/// router's, as far as can be told, and half the device's.
+const UNSEEN: f64 = 0.5;
 /// Bound on replicas of a variant that nothing else bounds.
 const MOST_REPLICAS: u32 = 10_000;

@@ -12,6 +12,10 @@
 //! Where the past is not known (the first cycles, a gap in the data), today's count counts as having been recommended:
 //! what is not known never lowers anything. At a fixed point, where plans want what there is, nothing changes.
 //!
+//! A plan that wants another fleet instead of one that would do wants to save money, not to serve more: such a *swap* waits
+//! as long as anything that saves. Near the demand where two mixes cost the same, plans take turns, and a fleet that went up
+//! at once with each of them would hold both mixes for good.
+//!
 //! The windows follow the horizontal pod autoscaler's; its step-by-step ramps do not earn their place here, because a
 //! plan already knows how many replicas are needed.
 
@@ -93,10 +97,12 @@ pub struct Situation {
     pub ready: u32,
     /// Replicas that the plan wants.
     pub planned: u32,
+    /// Whether all that has a device today would do as well as the plan: more of this variant is then no need, but a saving.
+    pub swap: bool,
 }
 
-/// Target for one variant and why it is not what the plan wants (stable codes `stabilising-up`, `stabilising-down`,
-/// `rate-limited`); no reasons where it is.
+/// Target for one variant and why it is not what the plan wants (stable codes `stabilising-up`, `stabilising-swap`,
+/// `stabilising-down`, `rate-limited`); no reasons where it is.
 ///
 /// Call it once a cycle, and only when the plan rests on fresh data: a variant of which nothing is known is held by not
 /// calling it.
@@ -109,10 +115,15 @@ pub fn decide(
         now,
         current,
         planned,
+        swap,
         ..
     } = *situation;
     history.observe(now, current, planned, settings);
-    let up = history.least(now, settings.up_window_seconds, planned);
+    let up = if swap {
+        history.agreed(now, settings, current)
+    } else {
+        history.least(now, settings.up_window_seconds, planned)
+    };
     let down = history.sufficed(now, settings, current);
     let windowed = if planned > current {
         up.clamp(current, planned)
@@ -121,7 +132,15 @@ pub fn decide(
     };
     let mut reasons = Vec::new();
     if windowed != planned {
-        let (code, why) = if planned > current {
+        let (code, why) = if planned > current && swap {
+            let window = settings.down_window_seconds;
+            (
+                "stabilising-swap",
+                format!(
+                    "today's fleet does as well, and for too much of the last {window:.0} s {windowed} was wanted"
+                ),
+            )
+        } else if planned > current {
             let window = settings.up_window_seconds;
             (
                 "stabilising-up",
@@ -183,8 +202,26 @@ impl History {
 
     /// Least count, not below the newest recommendation, that sufficed for the agreed share of the down-window.
     fn sufficed(&self, now: f64, settings: &StabiliseSettings, unknown: u32) -> u32 {
-        let window = settings.down_window_seconds.max(0.0);
-        let from = now - window;
+        let (newest, mut times) = self.times(now, settings, unknown);
+        times.sort_by_key(|&(count, _)| std::cmp::Reverse(count));
+        beyond(&times, settings).map_or(newest, |count| count.max(newest))
+    }
+
+    /// Greatest count, not above the newest recommendation, that was wanted for the agreed share of the down-window.
+    fn agreed(&self, now: f64, settings: &StabiliseSettings, unknown: u32) -> u32 {
+        let (newest, mut times) = self.times(now, settings, unknown);
+        times.sort_by_key(|&(count, _)| count);
+        beyond(&times, settings).map_or(newest, |count| count.min(newest))
+    }
+
+    /// The newest recommendation, and (count, seconds for which it stood) within the down-window.
+    fn times(
+        &self,
+        now: f64,
+        settings: &StabiliseSettings,
+        unknown: u32,
+    ) -> (u32, Vec<(u32, f64)>) {
+        let from = now - settings.down_window_seconds.max(0.0);
         let before = self.recent.iter().rev().find(|r| r.0 <= from);
         let (mut since, mut stood) = (from, before.map_or(unknown, |r| r.1));
         let mut times = Vec::with_capacity(self.recent.len() + 1);
@@ -193,15 +230,7 @@ impl History {
             (since, stood) = (at, wanted);
         }
         times.push((stood, now - since));
-        times.sort_by_key(|&(count, _)| std::cmp::Reverse(count));
-        let mut spare = (1.0 - settings.down_agreement.clamp(0.0, 1.0)) * window;
-        for (count, seconds) in times {
-            spare -= seconds;
-            if spare < -ROUNDING_S {
-                return count.max(stood);
-            }
-        }
-        stood
+        (stood, times)
     }
 
     /// The target within the rate limits.
@@ -247,4 +276,15 @@ impl History {
         }
         most
     }
+}
+
+/// The first count beyond the part of the down-window that need not agree; `None` where all of it agrees.
+fn beyond(times: &[(u32, f64)], settings: &StabiliseSettings) -> Option<u32> {
+    let window = settings.down_window_seconds.max(0.0);
+    let mut spare = (1.0 - settings.down_agreement.clamp(0.0, 1.0)) * window;
+    let mut over = times.iter().skip_while(|(_, seconds)| {
+        spare -= seconds;
+        spare >= -ROUNDING_S
+    });
+    over.next().map(|&(count, _)| count)
 }

@@ -66,6 +66,29 @@ fn serves_all_and_costs_more_for_more() {
 }
 
 #[test]
+fn good_news_of_others_is_half_believed_and_bad_news_all() {
+    let catalogue = Catalogue::parse(CHAT, "test").expect("a catalogue");
+    let cost = |capacity_factor, experience| {
+        let workload = Workload {
+            capacity_factor,
+            doubt: 0.0,
+            ..workload("chat", 60.0)
+        };
+        let mut input = input(&catalogue, vec![workload]);
+        for belief in &mut input.beliefs {
+            (belief.margin, belief.experience) = (0.9, experience);
+        }
+        let planned = plan(&input, &mut CapacityTable::default()).expect("a plan");
+        planned.plan.cost
+    };
+    let (modelled, believed, half) = (cost(1.0, 1.0), cost(1.25, 1.0), cost(1.25, 0.0));
+    assert!(believed < 0.9 * modelled, "{believed} {modelled}");
+    assert!(half > 1.1 * believed, "{half} {believed}");
+    assert!(cost(0.8, 0.0) > 1.15 * modelled);
+    assert!(cost(1.25, f64::NAN).is_finite());
+}
+
+#[test]
 fn batch_work_fills_what_interactive_work_leaves() {
     let catalogue = Catalogue::parse(CHAT, "test").expect("a catalogue");
     let alone = planned(&catalogue, vec![workload("chat", 10.0)]);

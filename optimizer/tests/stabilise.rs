@@ -8,6 +8,11 @@ use wva_optimizer::stabilise::{
 
 /// Follows a sequence of plans in 15 s cycles, everything ready at once; the targets.
 fn follow(settings: &StabiliseSettings, start: u32, plans: &[u32]) -> Vec<u32> {
+    follow_each(settings, start, plans, false)
+}
+
+/// The same; with `swap`, today's fleet would always do.
+fn follow_each(settings: &StabiliseSettings, start: u32, plans: &[u32], swap: bool) -> Vec<u32> {
     let (mut history, mut current) = (History::default(), start);
     let mut targets = Vec::new();
     for (i, &planned) in plans.iter().enumerate() {
@@ -16,6 +21,7 @@ fn follow(settings: &StabiliseSettings, start: u32, plans: &[u32]) -> Vec<u32> {
             current,
             ready: current,
             planned,
+            swap,
         };
         current = decide(&situation, &mut history, settings).0;
         targets.push(current);
@@ -57,6 +63,31 @@ fn goes_down_to_what_sufficed_for_most_of_the_window() {
 }
 
 #[test]
+fn a_swap_waits_as_long_as_a_saving() {
+    let targets = follow_each(&window(60.0), 2, &[4, 4, 4, 4, 4, 4], true);
+    assert_eq!(targets, [2, 2, 2, 2, 4, 4]);
+    // For most of the window 3 were wanted at least, 4 only half of it.
+    let settings = StabiliseSettings {
+        down_agreement: 0.75,
+        ..window(60.0)
+    };
+    let targets = follow_each(&settings, 2, &[4, 3, 4, 3, 4, 3, 4], true);
+    assert_eq!(targets[4..], [3, 3, 3]);
+}
+
+#[test]
+fn mixes_that_take_turns_are_not_both_held() {
+    let plans: Vec<u32> = (0..40).map(|i| if i % 2 == 0 { 4 } else { 0 }).collect();
+    let settings = StabiliseSettings::default();
+    assert!(
+        follow_each(&settings, 0, &plans, true)
+            .iter()
+            .all(|&t| t == 0)
+    );
+    assert_eq!(follow(&settings, 0, &plans).last(), Some(&4));
+}
+
+#[test]
 fn a_short_dip_changes_nothing() {
     let targets = follow(&window(60.0), 5, &[5, 2, 2, 5, 5, 5]);
     assert_eq!(targets, [5; 6]);
@@ -74,6 +105,7 @@ fn an_unknown_past_never_lowers_anything() {
             current: 8,
             ready: 8,
             planned,
+            swap: false,
         };
         decide(&situation, &mut history, &settings).0
     };
@@ -124,6 +156,7 @@ fn a_held_target_says_why() {
         current: 4,
         ready: 4,
         planned: 1,
+        swap: false,
     };
     let (target, reasons) = decide(&situation, &mut history, &window(60.0));
     assert_eq!((target, reasons[0].code.as_str()), (4, "stabilising-down"));
@@ -194,11 +227,11 @@ proptest! {
     }
 
     #[test]
-    fn deciding_twice_at_the_same_time_decides_the_same(start in 0u32..50, plans in prop::collection::vec(0u32..50, 1..20)) {
+    fn deciding_twice_at_the_same_time_decides_the_same(start in 0u32..50, plans in prop::collection::vec(0u32..50, 1..20), swap in any::<bool>()) {
         let (mut history, settings) = (History::default(), StabiliseSettings::default());
         let mut current = start;
         for (i, &planned) in plans.iter().enumerate() {
-            let situation = Situation { now: 15.0 * i as f64, current, ready: current, planned };
+            let situation = Situation { now: 15.0 * i as f64, current, ready: current, planned, swap };
             let first = decide(&situation, &mut history, &settings);
             let second = decide(&situation, &mut history, &settings);
             prop_assert_eq!(&first, &second);
@@ -207,14 +240,14 @@ proptest! {
     }
 
     #[test]
-    fn the_target_lies_between_today_and_what_plans_wanted(start in 0u32..50, plans in prop::collection::vec(0u32..50, 1..40)) {
+    fn the_target_lies_between_today_and_what_plans_wanted(start in 0u32..50, plans in prop::collection::vec((0u32..50, any::<bool>()), 1..40)) {
         let (mut history, settings) = (History::default(), StabiliseSettings::default());
         let mut current = start;
-        for (i, &planned) in plans.iter().enumerate() {
-            let situation = Situation { now: 15.0 * i as f64, current, ready: current, planned };
+        for (i, &(planned, swap)) in plans.iter().enumerate() {
+            let situation = Situation { now: 15.0 * i as f64, current, ready: current, planned, swap };
             let target = decide(&situation, &mut history, &settings).0;
             prop_assert!(target >= planned.min(current) && target <= planned.max(current));
-            prop_assert!(planned < current || target == planned, "up is at once");
+            prop_assert!(planned < current || swap || target == planned, "up is at once");
             current = target;
         }
     }

@@ -8,6 +8,8 @@ use crate::state::State;
 
 /// Headroom at no trust at all: capacity is taken this much lower.
 const UNTRUSTED: f64 = 0.15;
+/// Windows of telemetry, two minutes of one replica's, after which half of what requests taught holds for a variant.
+const HALF_KNOWN: f64 = 8.0;
 
 pub(super) fn of(
     autoscaler: &Autoscaler,
@@ -20,17 +22,20 @@ pub(super) fn of(
         .iter()
         .map(|variant| {
             let mut replica = autoscaler.catalogue.replica_model(variant);
-            let (mut trust, mut unsorted) = (0.2, false);
+            let (mut trust, mut experience, mut unsorted) = (0.2, 0.0, false);
             if let Some(learned) = state.variants.get(&variant.name) {
                 let fitted = learned.fitted();
                 replica.law = fitted.law;
                 trust = fitted.trust;
+                let windows = fitted.windows_used as f64;
+                experience = windows / (windows + HALF_KNOWN);
                 unsorted = learned.sorting.is_absent();
             }
             let sample = sample_of(snapshot, &variant.name);
             VariantBelief {
                 replica,
                 margin: 1.0 - UNTRUSTED * (1.0 - trust.clamp(0.0, 1.0)),
+                experience,
                 current: sample.map_or(0, asked_for),
                 available: sample
                     .filter(|s| stocked_out(autoscaler, s))

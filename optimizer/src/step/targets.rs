@@ -1,7 +1,7 @@
 //! From planned replicas to targets: what is unknown is held, what is known is stabilised, and a stock-out keeps one
 //! pending replica as a probe so that the fleet returns when devices do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wva_models::capacity::Binding;
 use wva_models::variant::Role;
@@ -9,6 +9,7 @@ use wva_models::variant::Role;
 use super::beliefs::{asked_for, sample_of, stocked_out, with_device};
 use super::demand::Demand;
 use super::{Autoscaler, reason};
+use crate::balance::suffices;
 use crate::decision::{Decision, Reason};
 use crate::planner::{PlanInput, Planned, Workload};
 use crate::snapshot::Snapshot;
@@ -23,6 +24,7 @@ pub(super) fn decide(
     planned: Option<(&PlanInput<'_>, &Planned)>,
 ) -> Vec<Decision> {
     let mut decisions = Vec::with_capacity(autoscaler.catalogue.variants.len());
+    let swapped = planned.map_or_else(BTreeSet::new, |(_, p)| swapped(autoscaler, snapshot, p));
     for (v, variant) in autoscaler.catalogue.variants.iter().enumerate() {
         let sample = sample_of(snapshot, &variant.name);
         let current = sample.map_or(0, |s| s.desired.max(asked_for(s).min(s.desired)));
@@ -63,6 +65,7 @@ pub(super) fn decide(
                     current,
                     ready: sample.ready,
                     planned: wanted,
+                    swap: swapped.contains(variant.model.as_str()),
                 };
                 let history = state.history.entry(variant.name.clone()).or_default();
                 let (target, mut stabilised) =
@@ -87,6 +90,28 @@ pub(super) fn decide(
         keep_until_replaced(autoscaler, snapshot, planned, &mut decisions);
     }
     decisions
+}
+
+/// Models of which the plan wants some replicas instead of others, although what has a device today would do.
+fn swapped<'a>(
+    autoscaler: &'a Autoscaler,
+    snapshot: &Snapshot,
+    planned: &Planned,
+) -> BTreeSet<&'a str> {
+    let variants = &autoscaler.catalogue.variants;
+    let held: Vec<u32> = (variants.iter())
+        .map(|v| sample_of(snapshot, &v.name).map_or(0, |s| with_device(s).min(s.desired)))
+        .collect();
+    let models = |changes: fn(&u32, &u32) -> bool| -> BTreeSet<&'a str> {
+        (variants.iter().zip(&planned.plan.replicas).zip(&held))
+            .filter(|((_, wanted), held)| changes(wanted, held))
+            .map(|((variant, _), _)| variant.model.as_str())
+            .collect()
+    };
+    let (more, fewer) = (models(|wanted, held| wanted > held), models(|w, h| w < h));
+    (more.intersection(&fewer).copied())
+        .filter(|model| suffices(&planned.problem, model, &held))
+        .collect()
 }
 
 /// Keeps replicas of a model's shrinking variants until those that replace them serve.
