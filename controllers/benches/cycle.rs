@@ -81,6 +81,27 @@ fn index(variants: usize) -> Index {
     index
 }
 
+/// The same with nodes that have so many devices of each kind: what is limited couples all models.
+fn coupled_index(variants: usize, devices: usize) -> Index {
+    let mut index = index(variants);
+    for product in [
+        "NVIDIA-L4",
+        "NVIDIA-L40S",
+        "NVIDIA-A100-SXM4-80GB",
+        "NVIDIA-H100-80GB-HBM3",
+    ] {
+        apply(
+            &mut index,
+            Kind::Node,
+            json!({
+            "metadata": {"name": product.to_lowercase(), "labels": {"nvidia.com/gpu.product": product}},
+            "status": {"allocatable": {"nvidia.com/gpu": devices.to_string()},
+                "conditions": [{"type": "Ready", "status": "True"}]}}),
+        );
+    }
+    index
+}
+
 /// Prompts are `longer` times as long as usual, and differ by model.
 fn gathered(fleet: &Fleet, now: f64, longer: f64) -> Gathered {
     let total = (now - START) * 0.5 + 1000.0;
@@ -162,6 +183,24 @@ fn fleet(bencher: Bencher<'_, '_>, variants: usize) {
 fn steady_cycle(bencher: Bencher<'_, '_>, variants: usize) {
     let (index, base, settings) = (index(variants), base(), Settings::default());
     let fleet = index.fleet(&base);
+    let mut memory = Memory::default();
+    let mut now = START;
+    for _ in 0..3 {
+        now += 15.0;
+        memory = cycle(&fleet, &base, &settings, memory, now);
+    }
+    bencher.bench_local(|| {
+        now += 15.0;
+        memory = cycle(&fleet, &base, &settings, std::mem::take(&mut memory), now);
+    });
+}
+
+/// A cycle in which nothing changes, with devices that are limited, though not scarce.
+#[divan::bench(args = [400, 1_000, 4_000], sample_count = 3, sample_size = 1)]
+fn coupled_cycle(bencher: Bencher<'_, '_>, variants: usize) {
+    let (index, base) = (coupled_index(variants, 10 * variants), base());
+    let (fleet, settings) = (index.fleet(&base), Settings::default());
+    assert_eq!(fleet.stock.len(), ACCELERATORS.len(), "{:?}", fleet.stock);
     let mut memory = Memory::default();
     let mut now = START;
     for _ in 0..3 {

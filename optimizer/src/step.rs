@@ -9,6 +9,7 @@
 
 mod beliefs;
 mod demand;
+mod passages;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -222,15 +223,9 @@ fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
 fn pressure(autoscaler: &Autoscaler, state: &State, model: &str) -> Option<f64> {
     let carried = *state.carried.get(model)?;
     let mut rate = 0.0;
-    for (key, stream) in &state.streams {
-        let Some((m, class)) = key.rsplit_once('/') else {
-            continue;
-        };
-        let batch = autoscaler
-            .catalogue
-            .class(class)
-            .is_some_and(|c| c.is_batch());
-        if m == model && !batch {
+    for (class, stream) in state.streams_of(model) {
+        let class = autoscaler.catalogue.class(class);
+        if !class.is_some_and(|c| c.is_batch()) {
             rate += stream.rate()?;
         }
     }
@@ -240,7 +235,7 @@ fn pressure(autoscaler: &Autoscaler, state: &State, model: &str) -> Option<f64> 
 /// The prompts of all streams of a model together, each stream weighted by its rate.
 fn prompts_of(state: &State, model: &str) -> Option<Prompts> {
     let (mut weight, mut mean, mut square, mut cached) = (0.0, 0.0, 0.0, 0.0);
-    for stream in state.streams_of(model) {
+    for (_, stream) in state.streams_of(model) {
         let (Some(shape), Some(now)) = (stream.shape(), stream.forecast(0.0)) else {
             continue;
         };
@@ -262,12 +257,12 @@ const SETTLING_S: f64 = 60.0;
 /// Notes which models have the fleet that was planned: a device for every replica that was asked for, and no specialist
 /// that is on its way out because nothing sorts the prompts.
 fn settle(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
+    let samples = beliefs::Samples::of(snapshot);
     for model in autoscaler.catalogue.variants.iter().map(|v| &v.model) {
         let complete = autoscaler.catalogue.variants_of(model).all(|v| {
             let left_out = state.variants.get(&v.name).is_some_and(|s| s.left_out);
             let leaving = |ready| left_out && ready > v.min_replicas;
-            beliefs::sample_of(snapshot, &v.name)
-                .is_some_and(|s| s.pending.is_empty() && !leaving(s.ready))
+            (samples.get(&v.name)).is_some_and(|s| s.pending.is_empty() && !leaving(s.ready))
         });
         if complete {
             state.settled.entry(model.clone()).or_insert(snapshot.at);
@@ -286,7 +281,7 @@ fn leave_out(autoscaler: &Autoscaler, planned: &Planned, state: &mut State) {
         };
         let before = std::mem::replace(&mut known.left_out, planned.left_out.contains(&v));
         if known.left_out && !before {
-            for stream in state.streams_of_mut(&variant.model) {
+            for (_, stream) in state.streams_of_mut(&variant.model) {
                 stream.headroom.forget_capacity();
             }
         }
@@ -345,7 +340,8 @@ fn unmet(planned: &Planned) -> Vec<(String, String, f64)> {
 /// Aggregated variants of one model are routed best by load, whatever their mix; weights matter where a request has to
 /// take one of several paths. They are those that balance the fleet as it is, or the plan's where it serves nothing yet.
 fn shares(snapshot: &Snapshot, input: &PlanInput<'_>, planned: &Planned) -> Vec<RoutingShare> {
-    let serving = |v: &Variant| beliefs::sample_of(snapshot, &v.name).map_or(0, |s| s.ready);
+    let samples = beliefs::Samples::of(snapshot);
+    let serving = |v: &Variant| samples.get(&v.name).map_or(0, |s| s.ready);
     let ready: Vec<u32> = input.catalogue.variants.iter().map(serving).collect();
     let mut out = Vec::new();
     for (w, workload) in planned.workloads.iter().enumerate() {

@@ -1,6 +1,8 @@
 //! What is believed of each variant now: its fitted law, the headroom that its trust calls for, and how many replicas can
 //! be had.
 
+use std::collections::BTreeMap;
+
 use super::Autoscaler;
 use crate::planner::VariantBelief;
 use crate::snapshot::{Snapshot, VariantSample};
@@ -16,6 +18,7 @@ pub(super) fn of(
     snapshot: &Snapshot,
     state: &State,
 ) -> Vec<VariantBelief> {
+    let samples = Samples::of(snapshot);
     autoscaler
         .catalogue
         .variants
@@ -31,7 +34,7 @@ pub(super) fn of(
                 experience = windows / (windows + HALF_KNOWN);
                 unsorted = learned.sorting.is_absent();
             }
-            let sample = sample_of(snapshot, &variant.name);
+            let sample = samples.get(&variant.name);
             VariantBelief {
                 replica,
                 margin: 1.0 - UNTRUSTED * (1.0 - trust.clamp(0.0, 1.0)),
@@ -46,9 +49,23 @@ pub(super) fn of(
         .collect()
 }
 
-/// The variant's sample, if the snapshot has one.
-pub(super) fn sample_of<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a VariantSample> {
-    snapshot.variants.iter().find(|s| s.name == name)
+/// A snapshot's variants by name; of several of the same name, the first.
+#[derive(Debug)]
+pub(super) struct Samples<'a>(BTreeMap<&'a str, &'a VariantSample>);
+
+impl<'a> Samples<'a> {
+    pub fn of(snapshot: &'a Snapshot) -> Self {
+        let mut by_name = BTreeMap::new();
+        for sample in &snapshot.variants {
+            by_name.entry(sample.name.as_str()).or_insert(sample);
+        }
+        Self(by_name)
+    }
+
+    /// The variant's sample, if the snapshot has one.
+    pub fn get(&self, name: &str) -> Option<&'a VariantSample> {
+        self.0.get(name).copied()
+    }
 }
 
 /// Replicas that serve, load or wait for a device.

@@ -6,6 +6,7 @@ use wva_models::catalogue::Catalogue;
 use wva_models::units::RequestsPerSecond;
 
 use super::Autoscaler;
+use super::beliefs::Samples;
 use crate::planner::Workload;
 use crate::snapshot::{Snapshot, StreamSample};
 use crate::state::{State, stream_key};
@@ -137,8 +138,8 @@ fn workload(
 
 /// Whether no replica of the model serves, loads or waits for a device.
 fn asleep(autoscaler: &Autoscaler, snapshot: &Snapshot, model: &str) -> bool {
-    let asked_for =
-        |name: &str| super::beliefs::sample_of(snapshot, name).map(super::beliefs::asked_for);
+    let samples = Samples::of(snapshot);
+    let asked_for = |name: &str| samples.get(name).map(super::beliefs::asked_for);
     autoscaler
         .catalogue
         .variants_of(model)

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use wva_models::capacity::Binding;
 use wva_models::variant::Role;
 
-use super::beliefs::{asked_for, sample_of, stocked_out, with_device};
+use super::beliefs::{Samples, asked_for, stocked_out, with_device};
 use super::demand::Demand;
+use super::passages::{Passage, Passages};
 use super::{Autoscaler, reason};
 use crate::balance::suffices;
 use crate::decision::{Decision, Reason};
@@ -24,9 +25,11 @@ pub(super) fn decide(
     planned: Option<(&PlanInput<'_>, &Planned)>,
 ) -> Vec<Decision> {
     let mut decisions = Vec::with_capacity(autoscaler.catalogue.variants.len());
-    let swapped = planned.map_or_else(BTreeSet::new, |(_, p)| swapped(autoscaler, snapshot, p));
+    let samples = Samples::of(snapshot);
+    let swapped = planned.map_or_else(BTreeSet::new, |(_, p)| swapped(autoscaler, &samples, p));
+    let passages = planned.map(|(_, planned)| Passages::of(planned));
     for (v, variant) in autoscaler.catalogue.variants.iter().enumerate() {
-        let sample = sample_of(snapshot, &variant.name);
+        let sample = samples.get(&variant.name);
         let current = sample.map_or(0, |s| s.desired.max(asked_for(s).min(s.desired)));
         let hold = demand
             .held(&variant.model)
@@ -41,10 +44,11 @@ pub(super) fn decide(
                 .is_none()
                 .then(|| reason("held", "the limits contradict each other".into()))
         });
-        let (planned_replicas, target, reasons) = match (hold, planned, sample) {
-            (None, Some((input, planned)), Some(sample)) => {
+        let plan = planned.zip(passages.as_ref());
+        let (planned_replicas, target, reasons) = match (hold, plan, sample) {
+            (None, Some(((input, planned), passages)), Some(sample)) => {
                 let mut wanted = planned.plan.replicas[v];
-                let mut reasons = why((input, planned), v);
+                let mut reasons = why((input, planned), passages, v);
                 if stocked_out(autoscaler, sample) {
                     wanted = wanted
                         .max(with_device(sample).min(current) + 1)
@@ -86,8 +90,8 @@ pub(super) fn decide(
             reasons,
         });
     }
-    if let Some((_, planned)) = planned {
-        keep_until_replaced(autoscaler, snapshot, planned, &mut decisions);
+    if let Some(((_, planned), passages)) = planned.zip(passages) {
+        keep_until_replaced(autoscaler, &samples, (planned, &passages), &mut decisions);
     }
     decisions
 }
@@ -95,12 +99,12 @@ pub(super) fn decide(
 /// Models of which the plan wants some replicas instead of others, although what has a device today would do.
 fn swapped<'a>(
     autoscaler: &'a Autoscaler,
-    snapshot: &Snapshot,
+    samples: &Samples<'_>,
     planned: &Planned,
 ) -> BTreeSet<&'a str> {
     let variants = &autoscaler.catalogue.variants;
     let held: Vec<u32> = (variants.iter())
-        .map(|v| sample_of(snapshot, &v.name).map_or(0, |s| with_device(s).min(s.desired)))
+        .map(|v| (samples.get(&v.name)).map_or(0, |s| with_device(s).min(s.desired)))
         .collect();
     let models = |changes: fn(&u32, &u32) -> bool| -> BTreeSet<&'a str> {
         (variants.iter().zip(&planned.plan.replicas).zip(&held))
@@ -117,22 +121,24 @@ fn swapped<'a>(
 /// Keeps replicas of a model's shrinking variants until those that replace them serve.
 fn keep_until_replaced(
     autoscaler: &Autoscaler,
-    snapshot: &Snapshot,
-    planned: &Planned,
+    samples: &Samples<'_>,
+    (planned, passages): (&Planned, &Passages<'_>),
     decisions: &mut [Decision],
 ) {
-    for model in &autoscaler.catalogue.models {
-        let mut of_model: Vec<usize> = (0..decisions.len())
-            .filter(|&v| decisions[v].model == model.name)
-            .collect();
-        of_model.retain(|&v| sample_of(snapshot, &decisions[v].variant).is_some());
+    let mut by_model: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (v, variant) in autoscaler.catalogue.variants.iter().enumerate() {
+        if samples.get(&variant.name).is_some() {
+            by_model.entry(&variant.model).or_default().push(v);
+        }
+    }
+    for of_model in by_model.into_values() {
         let mut turnover: Vec<Turnover> = of_model
             .iter()
             .map(|&v| Turnover {
                 role: autoscaler.catalogue.variants[v].role,
-                capacity: capacity(planned, v),
+                capacity: passages.capacity(v),
                 current: decisions[v].current,
-                ready: sample_of(snapshot, &decisions[v].variant).map_or(0, |s| s.ready),
+                ready: (samples.get(&decisions[v].variant)).map_or(0, |s| s.ready),
                 // Not what is wanted: a probe for stock replaces nothing.
                 planned: planned.plan.replicas[v],
                 target: decisions[v].target,
@@ -154,14 +160,15 @@ pub(super) fn carried(
     input: &PlanInput<'_>,
     planned: &Planned,
 ) -> BTreeMap<String, f64> {
+    let (samples, passages) = (Samples::of(snapshot), Passages::of(planned));
     let mut by_role: BTreeMap<&str, [f64; 3]> = BTreeMap::new();
     for (v, variant) in input.catalogue.variants.iter().enumerate() {
-        let ready = sample_of(snapshot, &variant.name).map_or(0, |s| s.ready);
+        let ready = samples.get(&variant.name).map_or(0, |s| s.ready);
         let own = input.workloads.iter().filter(|w| w.model == variant.model);
         let factor = own.map(|w| input.learned(v, w)).reduce(f64::min);
         let sums = by_role.entry(&variant.model).or_default();
         sums[variant.role as usize] +=
-            f64::from(ready) * capacity(planned, v) * factor.unwrap_or(1.0);
+            f64::from(ready) * passages.capacity(v) * factor.unwrap_or(1.0);
     }
     let pairs = |sums: &[f64; 3]| sums[Role::Prefill as usize].min(sums[Role::Decode as usize]);
     by_role
@@ -170,55 +177,30 @@ pub(super) fn carried(
         .collect()
 }
 
-/// Requests/s of its model's traffic mix that one replica carries; 0 where it can serve none of it.
-fn capacity(planned: &Planned, v: usize) -> f64 {
-    let name = &planned.problem.variants[v].name;
-    let (mut rate, mut replicas) = (0.0, 0.0);
-    for (w, workload) in planned.workloads.iter().enumerate() {
-        let best = planned
-            .routes
-            .iter()
-            .filter(|route| route.workload == w && route.ordinal.is_some())
-            .filter_map(|route| {
-                let stage = route.variants.iter().position(|n| n == name)?;
-                Some(route.capacities[stage].rate())
-            })
-            .fold(0.0, f64::max);
-        if best > 0.0 {
-            // Where nothing arrives every workload weighs the same.
-            rate += workload.rate.max(1e-9);
-            replicas += workload.rate.max(1e-9) / best;
-        }
-    }
-    if replicas > 0.0 { rate / replicas } else { 0.0 }
-}
-
 fn bounded(target: u32, min: u32, max: Option<u32>) -> u32 {
     target.max(min).min(max.unwrap_or(u32::MAX).max(min))
 }
 
 /// What the plan loads the variant with, and the bound that its capacity rests on. The capacity told is the one that was
 /// planned with: the model's, times what trust and experience make of it. Why nothing, where it is nothing.
-fn why((input, planned): (&PlanInput<'_>, &Planned), v: usize) -> Vec<Reason> {
-    let name = &planned.problem.variants[v].name;
+fn why(
+    (input, planned): (&PlanInput<'_>, &Planned),
+    passages: &Passages<'_>,
+    v: usize,
+) -> Vec<Reason> {
     let mut classes: BTreeMap<&str, Carried> = BTreeMap::new();
-    for (w, workload) in planned.workloads.iter().enumerate() {
-        let factor = input.factor(v, workload);
+    for (Passage { route, stage }, share) in passages.used(v) {
+        let workload = &planned.workloads[route.workload];
         let own = |c: &&Workload| c.is_of_class_of(workload);
-        for (route, share) in planned.used_routes(w) {
-            let Some(stage) = route.variants.iter().position(|n| n == name) else {
-                continue;
-            };
-            let (capacity, rate) = (route.capacities[stage], share * workload.rate);
-            let carried = classes.entry(&workload.class).or_insert_with(|| Carried {
-                offered: planned.workloads.iter().filter(own).map(|w| w.rate).sum(),
-                ..Carried::default()
-            });
-            carried.rate += rate;
-            carried.replicas += rate / capacity.rate();
-            carried.trusted += rate / (factor * capacity.rate());
-            carried.binding = Some(capacity.binding());
-        }
+        let (capacity, rate) = (route.capacities[stage], share * workload.rate);
+        let carried = classes.entry(&workload.class).or_insert_with(|| Carried {
+            offered: planned.workloads.iter().filter(own).map(|w| w.rate).sum(),
+            ..Carried::default()
+        });
+        carried.rate += rate;
+        carried.replicas += rate / capacity.rate();
+        carried.trusted += rate / (input.factor(v, workload) * capacity.rate());
+        carried.binding = Some(capacity.binding());
     }
     let mut out: Vec<Reason> = (classes.into_iter())
         .filter_map(|(class, carried)| carried.told(class))
