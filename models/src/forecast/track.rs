@@ -5,13 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::LADDER;
 
-/// (α, β, φ) of each Holt track at slots of a quarter of the outcome time: levels that follow minutes, and one that holds
-/// for a quarter of an hour, since a steady stream's minutes are noise; fast and slow trend.
-const HOLT: [(f64, f64, f64); 6] = [
+/// (α, β, φ) of each Holt track at slots of a quarter of the outcome time: fast, medium and slow level; fast and slow
+/// trend.
+const HOLT: [(f64, f64, f64); 5] = [
     (0.5, 0.0, 0.0),
     (0.2, 0.0, 0.0),
     (0.06, 0.0, 0.0),
-    (0.02, 0.0, 0.0),
     (0.2, 0.04, 0.96),
     (0.08, 0.015, 0.985),
 ];
@@ -20,7 +19,7 @@ pub(super) const TRACKS: usize = HOLT.len() + 1;
 /// Which Holt track the season multiplies.
 const SEASON_LEVEL: usize = 1;
 /// The first track with a trend.
-pub(super) const FIRST_TREND: usize = 4;
+pub(super) const FIRST_TREND: usize = 3;
 /// The season's place among the candidates.
 pub(super) const SEASON: usize = HOLT.len();
 

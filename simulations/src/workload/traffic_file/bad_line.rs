@@ -30,7 +30,10 @@ pub enum TrafficFileError {
         bad: BadLine,
     },
     /// No line is left.
-    #[error("{origin}: no traffic in it ({skipped} bad lines skipped)")]
+    #[error(
+        "{origin}: no traffic in it ({skipped} bad lines skipped); expected a request a line below a CSV header, a JSON object a \
+         line, or rates of which some are above 0"
+    )]
     Empty {
         /// Name of the file.
         origin: String,
