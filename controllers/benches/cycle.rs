@@ -178,39 +178,38 @@ fn fleet(bencher: Bencher<'_, '_>, variants: usize) {
     bencher.bench_local(|| black_box(index.fleet(&base)));
 }
 
-/// A cycle in which nothing changes, telemetry of pods left out.
-#[divan::bench(args = [1_000, 10_000], sample_count = 3, sample_size = 1)]
-fn steady_cycle(bencher: Bencher<'_, '_>, variants: usize) {
-    let (index, base, settings) = (index(variants), base(), Settings::default());
-    let fleet = index.fleet(&base);
-    let mut memory = Memory::default();
-    let mut now = START;
-    for _ in 0..3 {
-        now += 15.0;
-        memory = cycle(&fleet, &base, &settings, memory, now);
-    }
+/// The memory after three cycles, and when the last was.
+fn begun(fleet: &Fleet, base: &Base, settings: &Settings) -> (Memory, f64) {
+    (1..=3).fold((Memory::default(), START), |(memory, _), i| {
+        let now = START + 15.0 * f64::from(i);
+        (cycle(fleet, base, settings, memory, now), now)
+    })
+}
+
+/// Times cycles in which nothing changes, telemetry of pods left out.
+fn unchanged(bencher: Bencher<'_, '_>, fleet: &Fleet, base: &Base) {
+    let settings = Settings::default();
+    let (mut memory, mut now) = begun(fleet, base, &settings);
     bencher.bench_local(|| {
         now += 15.0;
-        memory = cycle(&fleet, &base, &settings, std::mem::take(&mut memory), now);
+        memory = cycle(fleet, base, &settings, std::mem::take(&mut memory), now);
     });
 }
 
-/// A cycle in which nothing changes, with devices that are limited, though not scarce.
+/// Models that have nothing to do with each other.
+#[divan::bench(args = [1_000, 10_000], sample_count = 3, sample_size = 1)]
+fn steady_cycle(bencher: Bencher<'_, '_>, variants: usize) {
+    let base = base();
+    unchanged(bencher, &index(variants).fleet(&base), &base);
+}
+
+/// Models that share devices which are limited, though not scarce.
 #[divan::bench(args = [400, 1_000, 4_000], sample_count = 3, sample_size = 1)]
 fn coupled_cycle(bencher: Bencher<'_, '_>, variants: usize) {
-    let (index, base) = (coupled_index(variants, 10 * variants), base());
-    let (fleet, settings) = (index.fleet(&base), Settings::default());
+    let base = base();
+    let fleet = coupled_index(variants, 10 * variants).fleet(&base);
     assert_eq!(fleet.stock.len(), ACCELERATORS.len(), "{:?}", fleet.stock);
-    let mut memory = Memory::default();
-    let mut now = START;
-    for _ in 0..3 {
-        now += 15.0;
-        memory = cycle(&fleet, &base, &settings, memory, now);
-    }
-    bencher.bench_local(|| {
-        now += 15.0;
-        memory = cycle(&fleet, &base, &settings, std::mem::take(&mut memory), now);
-    });
+    unchanged(bencher, &fleet, &base);
 }
 
 /// A cycle in which every capacity's inputs have moved: after an hour, prompts are half as long again. At most as many
@@ -221,12 +220,8 @@ fn moved_cycle(bencher: Bencher<'_, '_>, (variants, refreshes): (usize, usize)) 
     let mut settings = Settings::default();
     settings.planner.capacity_refreshes = refreshes;
     let fleet = index.fleet(&base);
-    let mut memory = Memory::default();
-    let (mut now, mut longer) = (START, 1.0);
-    for _ in 0..3 {
-        now += 15.0;
-        memory = cycle(&fleet, &base, &settings, memory, now);
-    }
+    let (mut memory, mut now) = begun(&fleet, &base, &settings);
+    let mut longer = 1.0;
     bencher.bench_local(|| {
         now += 3600.0;
         longer *= 1.5;

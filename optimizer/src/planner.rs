@@ -205,10 +205,14 @@ impl Planned {
         self.routes
             .iter()
             .filter(move |r| r.workload == workload)
-            .filter_map(|r| {
-                let share = self.plan.shares.get(r.ordinal?).copied()?;
-                (share > 1e-6).then_some((r, share))
-            })
+            .filter_map(|r| Some((r, self.carried_by(r)?)))
+    }
+
+    /// Share of its workload that a route carries; `None` where that is nothing.
+    #[must_use]
+    pub fn carried_by(&self, route: &RouteInfo) -> Option<f64> {
+        let share = self.plan.shares.get(route.ordinal?).copied()?;
+        (share > 1e-6).then_some(share)
     }
 }
 
@@ -342,11 +346,7 @@ impl PlanInput<'_> {
     /// What the modelled capacity of variant `v` is multiplied with: what the workload learned, and trust in the
     /// variant's law as far as it is still needed.
     pub(crate) fn factor(&self, v: usize, workload: &Workload) -> f64 {
-        let doubt = if workload.doubt.is_finite() {
-            workload.doubt.clamp(0.0, 1.0)
-        } else {
-            1.0
-        };
+        let doubt = fraction(workload.doubt, 1.0);
         let own = 1.0 - (1.0 - doubt) * self.experience(v);
         let margin = sane(self.beliefs[v].margin);
         (1.0 - (1.0 - margin) * own) * self.learned(v, workload)
@@ -365,12 +365,7 @@ impl PlanInput<'_> {
     }
 
     fn experience(&self, v: usize) -> f64 {
-        let experience = self.beliefs[v].experience;
-        if experience.is_finite() {
-            experience.clamp(0.0, 1.0)
-        } else {
-            0.0
-        }
+        fraction(self.beliefs[v].experience, 0.0)
     }
 
     fn limits(&self) -> Vec<Limit> {
@@ -426,6 +421,15 @@ fn sane(x: f64) -> f64 {
         x.clamp(0.05, 5.0)
     } else {
         1.0
+    }
+}
+
+/// `x` held to [0, 1]; what stands for it where it is no number.
+fn fraction(x: f64, unknown: f64) -> f64 {
+    if x.is_finite() {
+        x.clamp(0.0, 1.0)
+    } else {
+        unknown
     }
 }
 

@@ -118,10 +118,10 @@ pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (
         Ok(planned) => describe(snapshot, &input, &demand, planned, &mut cycle),
         Err(error) => cycle.unmet.push((String::new(), error.to_string(), 1.0)),
     }
-    state.carried = planned.as_ref().map_or_else(
-        |_| BTreeMap::new(),
-        |planned| targets::carried(snapshot, &input, planned),
-    );
+    let passages = planned.as_ref().ok().map(passages::Passages::of);
+    state.carried = passages.as_ref().map_or_else(BTreeMap::new, |passages| {
+        targets::carried(snapshot, &input, passages)
+    });
     if let Ok(planned) = &planned {
         leave_out(autoscaler, planned, &mut state);
     }
@@ -130,7 +130,7 @@ pub fn step(autoscaler: &Autoscaler, snapshot: &Snapshot, mut state: State) -> (
         snapshot,
         &mut state,
         &demand,
-        planned.as_ref().ok().map(|planned| (&input, planned)),
+        passages.as_ref().map(|passages| (&input, passages)),
     );
     tell_lowered(&lowered, &mut cycle.decisions);
     (state, cycle)

@@ -41,6 +41,7 @@ pub(super) fn of(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &State) ->
         unknown: Vec::new(),
         beliefs: Vec::new(),
     };
+    let samples = Samples::of(snapshot);
     for sample in &snapshot.streams {
         if autoscaler
             .catalogue
@@ -50,7 +51,7 @@ pub(super) fn of(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &State) ->
         {
             continue;
         }
-        match workload(autoscaler, snapshot, state, sample) {
+        match workload(autoscaler, (snapshot, &samples), state, sample) {
             Ok((workload, mean, factor)) => {
                 demand.beliefs.push((
                     stream_key(&sample.model, &sample.class),
@@ -80,7 +81,7 @@ pub(super) fn of(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &State) ->
 
 fn workload(
     autoscaler: &Autoscaler,
-    snapshot: &Snapshot,
+    (snapshot, samples): (&Snapshot, &Samples<'_>),
     state: &State,
     sample: &StreamSample,
 ) -> Result<(Workload, f64, f64), String> {
@@ -100,7 +101,7 @@ fn workload(
     let shape = match stream.shape() {
         Some(shape) => shape.clone(),
         // Nothing finishes where nothing serves: waiting to know the shape would be waiting forever.
-        None if asleep(autoscaler, snapshot, &sample.model) && stream.held > 0.0 => {
+        None if stream.held > 0.0 && asleep(autoscaler, samples, &sample.model) => {
             stream.presumed_shape().map_err(|e| e.to_string())?
         }
         None => {
@@ -137,8 +138,7 @@ fn workload(
 }
 
 /// Whether no replica of the model serves, loads or waits for a device.
-fn asleep(autoscaler: &Autoscaler, snapshot: &Snapshot, model: &str) -> bool {
-    let samples = Samples::of(snapshot);
+fn asleep(autoscaler: &Autoscaler, samples: &Samples<'_>, model: &str) -> bool {
     let asked_for = |name: &str| samples.get(name).map(super::beliefs::asked_for);
     autoscaler
         .catalogue

@@ -15,7 +15,8 @@ pub(super) struct Passage<'a> {
 /// The routes of a plan by the ordinal of each variant that they pass through, in their order.
 #[derive(Debug)]
 pub(super) struct Passages<'a> {
-    planned: &'a Planned,
+    /// The plan.
+    pub planned: &'a Planned,
     of_variant: Vec<Vec<Passage<'a>>>,
 }
 
@@ -43,11 +44,8 @@ impl<'a> Passages<'a> {
 
     /// Those through variant `v` that carry traffic: (passage, share of the route's workload).
     pub fn used(&self, v: usize) -> impl Iterator<Item = (Passage<'a>, f64)> {
-        let shares = &self.planned.plan.shares;
-        self.through(v).filter_map(|passage| {
-            let share = shares.get(passage.route.ordinal?).copied()?;
-            (share > 1e-6).then_some((passage, share))
-        })
+        let carried = |passage: Passage<'a>| self.planned.carried_by(passage.route);
+        self.through(v).filter_map(move |p| Some((p, carried(p)?)))
     }
 
     /// Requests/s of its model's traffic mix that one replica of variant `v` carries; 0 where it can serve none of it.

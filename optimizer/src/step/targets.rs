@@ -22,12 +22,13 @@ pub(super) fn decide(
     snapshot: &Snapshot,
     state: &mut State,
     demand: &Demand,
-    planned: Option<(&PlanInput<'_>, &Planned)>,
+    planned: Option<(&PlanInput<'_>, &Passages<'_>)>,
 ) -> Vec<Decision> {
     let mut decisions = Vec::with_capacity(autoscaler.catalogue.variants.len());
     let samples = Samples::of(snapshot);
-    let swapped = planned.map_or_else(BTreeSet::new, |(_, p)| swapped(autoscaler, &samples, p));
-    let passages = planned.map(|(_, planned)| Passages::of(planned));
+    let swapped = planned.map_or_else(BTreeSet::new, |(_, passages)| {
+        swapped(autoscaler, &samples, passages.planned)
+    });
     for (v, variant) in autoscaler.catalogue.variants.iter().enumerate() {
         let sample = samples.get(&variant.name);
         let current = sample.map_or(0, |s| s.desired.max(asked_for(s).min(s.desired)));
@@ -44,11 +45,10 @@ pub(super) fn decide(
                 .is_none()
                 .then(|| reason("held", "the limits contradict each other".into()))
         });
-        let plan = planned.zip(passages.as_ref());
-        let (planned_replicas, target, reasons) = match (hold, plan, sample) {
-            (None, Some(((input, planned), passages)), Some(sample)) => {
-                let mut wanted = planned.plan.replicas[v];
-                let mut reasons = why((input, planned), passages, v);
+        let (planned_replicas, target, reasons) = match (hold, planned, sample) {
+            (None, Some((input, passages)), Some(sample)) => {
+                let mut wanted = passages.planned.plan.replicas[v];
+                let mut reasons = why(input, passages, v);
                 if stocked_out(autoscaler, sample) {
                     wanted = wanted
                         .max(with_device(sample).min(current) + 1)
@@ -90,8 +90,8 @@ pub(super) fn decide(
             reasons,
         });
     }
-    if let Some(((_, planned), passages)) = planned.zip(passages) {
-        keep_until_replaced(autoscaler, &samples, (planned, &passages), &mut decisions);
+    if let Some((_, passages)) = planned {
+        keep_until_replaced(autoscaler, &samples, passages, &mut decisions);
     }
     decisions
 }
@@ -122,7 +122,7 @@ fn swapped<'a>(
 fn keep_until_replaced(
     autoscaler: &Autoscaler,
     samples: &Samples<'_>,
-    (planned, passages): (&Planned, &Passages<'_>),
+    passages: &Passages<'_>,
     decisions: &mut [Decision],
 ) {
     let mut by_model: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -140,7 +140,7 @@ fn keep_until_replaced(
                 current: decisions[v].current,
                 ready: (samples.get(&decisions[v].variant)).map_or(0, |s| s.ready),
                 // Not what is wanted: a probe for stock replaces nothing.
-                planned: planned.plan.replicas[v],
+                planned: passages.planned.plan.replicas[v],
                 target: decisions[v].target,
             })
             .collect();
@@ -158,9 +158,9 @@ fn keep_until_replaced(
 pub(super) fn carried(
     snapshot: &Snapshot,
     input: &PlanInput<'_>,
-    planned: &Planned,
+    passages: &Passages<'_>,
 ) -> BTreeMap<String, f64> {
-    let (samples, passages) = (Samples::of(snapshot), Passages::of(planned));
+    let samples = Samples::of(snapshot);
     let mut by_role: BTreeMap<&str, [f64; 3]> = BTreeMap::new();
     for (v, variant) in input.catalogue.variants.iter().enumerate() {
         let ready = samples.get(&variant.name).map_or(0, |s| s.ready);
@@ -183,11 +183,8 @@ fn bounded(target: u32, min: u32, max: Option<u32>) -> u32 {
 
 /// What the plan loads the variant with, and the bound that its capacity rests on. The capacity told is the one that was
 /// planned with: the model's, times what trust and experience make of it. Why nothing, where it is nothing.
-fn why(
-    (input, planned): (&PlanInput<'_>, &Planned),
-    passages: &Passages<'_>,
-    v: usize,
-) -> Vec<Reason> {
+fn why(input: &PlanInput<'_>, passages: &Passages<'_>, v: usize) -> Vec<Reason> {
+    let planned = passages.planned;
     let mut classes: BTreeMap<&str, Carried> = BTreeMap::new();
     for (Passage { route, stage }, share) in passages.used(v) {
         let workload = &planned.workloads[route.workload];
