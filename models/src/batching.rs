@@ -45,7 +45,7 @@ pub struct ContinuousBatching {
 
 /// Part of the batch's fluctuation that a least-loaded router over many replicas does not balance away: it looks at
 /// waiting prompts first, so running batches stay somewhat uneven.
-const ROUTER_IMBALANCE: f64 = 0.25;
+const ROUTER_IMBALANCE: f64 = 0.45;
 
 /// Multiples of the golden ratio, modulo 1, are spread evenly however many there are.
 pub(crate) const GOLDEN: f64 = 0.618_033_988_749_895;
@@ -260,13 +260,15 @@ pub(crate) fn standard_normal_quantile(u: f64) -> f64 {
     Normal::standard().inverse_cdf(u)
 }
 
-/// Seconds that an arrival waits for a place in the batch: an Erlang number of completions ahead of it.
+/// Seconds that an arrival waits for a place in the batch, at the quantile `u`: none where there is one, else an Erlang
+/// number of completions ahead of it.
 fn slot_wait(node: &Node, pool: u32, u: f64) -> f64 {
-    if node.queued <= 0.0 || node.completion_rate <= 0.0 {
+    let unlucky = u - (1.0 - node.full);
+    if unlucky <= 0.0 || node.completion_rate <= 0.0 {
         return 0.0;
     }
-    let ahead = node.queued + 1.0;
-    let z = standard_normal_quantile(u.clamp(1e-4, 1.0 - 1e-4));
+    let ahead = node.queued / node.full + node.room;
+    let z = standard_normal_quantile((unlucky / node.full).clamp(1e-4, 1.0 - 1e-4));
     ahead / node.completion_rate * gaps::gamma_quantile(ahead * f64::from(pool.max(1)), z)
 }
 

@@ -2,8 +2,13 @@
 //!
 //! A request's own ITL averages over its residence, so it varies less than single gaps do. Two things remain: the batch
 //! drifts slowly (relaxation time τ; an average over D keeps the share v(D/τ) of the variance, as for an
-//! Ornstein–Uhlenbeck process), and prompts that arrive meanwhile stall it (a compound Poisson number of stalls, whose
-//! effect grows as the replica fills; skewed, hence a Pearson III law).
+//! Ornstein–Uhlenbeck process), and prompts that come meanwhile stall it. How much depends on how many come:
+//! - few, behind short answers or among long prompts: each request of the sampled layer is followed to its last token, so
+//!   a short answer between two long prompts is what it is, and no mean exceeds the longest iteration;
+//! - many: a compound Poisson number of stalls, skewed, hence a Pearson III law. Sampled, its tail would need a hundred
+//!   times the arrivals: those that share a batch share their stalls, too.
+//!
+//! Batches swell while prompts stall them: drift and stalls come together, and their spread is widened accordingly.
 
 use super::occupancy::Occupancy;
 use super::prefill_queue::Sampled;
@@ -19,8 +24,16 @@ pub(super) struct OutputGroup {
     /// Mean output tokens, and the share of these requests among those with more than one output token.
     output: f64,
     share: f64,
-    /// Mean gap in seconds, weighted.
+    /// Mean gaps of requests in seconds, weighted.
     pub gaps: Vec<(f64, f64)>,
+}
+
+impl OutputGroup {
+    fn add(&mut self, gap: f64, weight: f64) {
+        if weight > 0.0 {
+            self.gaps.push((gap, weight));
+        }
+    }
 }
 
 /// Gaps over tokens as weighted samples (seconds, weight).
@@ -51,51 +64,107 @@ pub(super) fn gaps_over_requests(
     sampled: &[Sampled],
     load: &Load<'_>,
 ) -> Vec<OutputGroup> {
-    // Mean iteration and tokens produced per second at each node, from the samples.
-    let slow: Vec<(f64, f64, f64)> = occupancy
-        .nodes
+    let nodes = SeenNode::of(occupancy, sampled);
+    let total: f64 = nodes.iter().map(|n| n.tokens).sum::<f64>().max(1e-300);
+    let share = |n: &SeenNode<'_>| n.tokens / total;
+    let grand: f64 = nodes.iter().map(|n| share(n) * n.iteration).sum();
+    let drift = nodes
         .iter()
-        .zip(sampled)
-        .filter(|(n, _)| n.batch > 0.0)
-        .map(|(n, s)| {
-            let iterations = s.mixed.len() as f64 + s.decode_only;
-            let mean = s.seconds() / iterations.max(1.0);
-            (mean, s.decode_seconds, n.weight * n.batch / mean)
-        })
-        .collect();
-    let total: f64 = slow.iter().map(|s| s.2).sum();
-    let grand = slow.iter().map(|s| s.0 * s.2).sum::<f64>() / total.max(1e-300);
-    let drift = (slow
-        .iter()
-        .map(|s| (s.0 - grand).powi(2) * s.2)
-        .sum::<f64>()
-        / total.max(1e-300))
-    .sqrt();
-    let batch = occupancy.mean_in_system.max(1.0);
-    let stalls = Stalls::new(work, batch, load, occupancy.decode_share);
+        .map(|n| share(n) * (n.iteration - grand).powi(2));
+    let drift = drift.sum::<f64>().sqrt();
+    let stalls = Stalls::new(work, occupancy, load);
     let relaxation = relaxation_tokens(work) * grand / (1.0 - occupancy.elasticity);
     let mut groups = output_groups(work);
-    for group in &mut groups {
-        let gaps = group.output - 1.0;
-        let kept = averaged(gaps * grand / relaxation).sqrt();
-        let residences = gaps / work.mean_decode.max(1e-9);
-        let together = occupancy.shared_swing(
-            kept * drift,
-            stalls.of_mean_gap(gaps, grand).0,
-            stalls.arrivals_share * newcomers(residences, occupancy.peakedness) / kept,
-        );
-        for &(mean, base, w) in &slow {
-            let centre = grand + together * kept * (mean - grand) + occupancy.catch_up / gaps;
+    let mut group_of = vec![0; work.shape.points().len()];
+    let swings: Vec<Swing> = (groups.iter_mut().enumerate())
+        .map(|(g, group)| {
+            group.points.iter().for_each(|&i| group_of[i] = g);
+            let gaps = group.output - 1.0;
+            let kept = averaged(gaps * grand / relaxation).sqrt();
+            let residences = gaps / work.mean_decode.max(1e-9);
+            let together = occupancy.shared_swing(
+                kept * drift,
+                stalls.of_mean_gap(gaps, grand).0,
+                stalls.arrivals_share * newcomers(residences, occupancy.peakedness) / kept,
+            );
+            let prompts = load.rate * gaps * grand;
+            let followed = ((MANY - prompts) / (MANY - FEW)).clamp(0.0, 1.0);
+            Swing {
+                kept,
+                together,
+                followed,
+            }
+        })
+        .collect();
+    for node in &nodes {
+        let plain = node.seen.decode_seconds;
+        let weight = share(node) / node.seen.stalls.len().max(1) as f64;
+        for stall in &node.seen.stalls {
+            let swing = &swings[group_of[stall.point]];
+            let own = plain + stall.seconds;
+            let drifted = swing.kept * (node.iteration - grand);
+            let gap = grand + swing.together * (drifted + own - node.iteration);
+            let longest = node.longest.max(own).max(grand);
+            let gap = gap.clamp(plain.min(grand), longest);
+            groups[group_of[stall.point]].add(gap, weight * swing.followed);
+        }
+        for (group, swing) in groups.iter_mut().zip(&swings) {
+            let gaps = group.output - 1.0;
+            let drifted = swing.together * swing.kept * (node.iteration - grand);
+            let centre = grand + drifted + occupancy.catch_up / gaps;
             let (deviation, skew) = stalls.of_mean_gap(gaps, centre);
-            for &(z, share) in &NORMAL_STRATA {
-                let t = centre + together * deviation * pearson3_score(skew, z);
-                group
-                    .gaps
-                    .push((t.max(base.min(centre)), w / total * share * group.share));
+            let weight = share(node) * group.share * (1.0 - swing.followed);
+            for &(z, stratum) in &NORMAL_STRATA {
+                let gap = centre + swing.together * deviation * pearson3_score(skew, z);
+                group.add(gap.max(plain.min(centre)), weight * stratum);
             }
         }
     }
     groups
+}
+
+/// Prompts per residence up to which requests are followed, and from which their stalls are a Pearson III law.
+const FEW: f64 = 6.0;
+const MANY: f64 = 16.0;
+
+/// How the mean gaps of one output length spread.
+struct Swing {
+    /// What an average over such a residence keeps of the batch's drift.
+    kept: f64,
+    /// How much wider drift and stalls spread because they come together.
+    together: f64,
+    /// Share of the sampled requests in the law; the rest is Pearson's.
+    followed: f64,
+}
+
+/// A slice of the batch's law with what sampling it showed.
+struct SeenNode<'a> {
+    seen: &'a Sampled,
+    /// Mean and longest iteration, seconds.
+    iteration: f64,
+    longest: f64,
+    /// Tokens produced per second, times the probability of the slice.
+    tokens: f64,
+}
+
+impl<'a> SeenNode<'a> {
+    /// Those with a batch that decodes.
+    fn of(occupancy: &Occupancy, sampled: &'a [Sampled]) -> Vec<Self> {
+        let nodes = occupancy.nodes.iter().zip(sampled);
+        let decoding = nodes.filter(|(node, _)| node.batch > 0.0);
+        decoding
+            .map(|(node, seen)| {
+                let iterations = seen.mixed.len() as f64 + seen.decode_only;
+                let iteration = seen.seconds() / iterations.max(1.0);
+                Self {
+                    seen,
+                    iteration,
+                    longest: seen.mixed.iter().copied().fold(0.0, f64::max),
+                    tokens: node.weight * node.batch / iteration,
+                }
+            })
+            .collect()
+    }
 }
 
 /// Correlation of the requests that arrive during a residence with the average of the batch over it, for unit index of
@@ -147,9 +216,10 @@ struct Stalls {
 }
 
 impl Stalls {
-    fn new(work: &PromptWork<'_>, batch: f64, load: &Load<'_>, decode_share: f64) -> Self {
+    fn new(work: &PromptWork<'_>, occupancy: &Occupancy, load: &Load<'_>) -> Self {
         let dispersion = dispersion(load.arrivals);
-        let moments = work.stall_moments(batch);
+        let decode_share = occupancy.decode_share;
+        let moments = work.stall_moments(occupancy.mean_in_system.max(1.0));
         let square = moments.compound_second(dispersion);
         let routed = Routed::new(load, decode_share);
         Self {

@@ -5,6 +5,8 @@
 //! log p(k) − log p(k−1) = log(λ/μ(k)). Burstiness and balancing stretch or shrink the fluctuations: Hayward's peakedness
 //! z turns into an exponent 1/z, and a pool of R balanced replicas into R/z, which keeps one integer grid for all cases.
 
+use statrs::function::erf::erfc;
+
 use super::prompt_work::PromptWork;
 use crate::iteration::EngineLimits;
 
@@ -15,9 +17,13 @@ pub(super) struct Node {
     pub batch: f64,
     /// Probability.
     pub weight: f64,
-    /// Requests ahead that wait for a place in the batch, and the batch's completion rate then; 0 when there is room.
+    /// Requests that wait for a place in the batch on average, and the batch's completion rate.
     pub queued: f64,
     pub completion_rate: f64,
+    /// Probability that the next request finds no place (contexts vary, so the KV cache is full at times), and the
+    /// completions that make room for it then.
+    pub full: f64,
+    pub room: f64,
 }
 
 /// Stationary law of the running batch.
@@ -62,6 +68,7 @@ pub(super) struct Speed<'a> {
     /// (batch, mean iteration seconds), ascending.
     table: Vec<(f64, f64)>,
     slots: f64,
+    kv_tokens: f64,
     /// Sequences that fit the KV cache for all that their contexts vary.
     surely: f64,
     /// Expected number of sequences that fit when 1, 2, … more are there.
@@ -94,6 +101,7 @@ impl<'a> Speed<'a> {
             work,
             table,
             slots: limits.max_sequences,
+            kv_tokens: limits.kv_tokens,
             surely,
             fitting: fitting(work, limits, surely),
         })
@@ -178,6 +186,25 @@ impl<'a> Speed<'a> {
         running.max(most.min(1.0))
     }
 
+    /// Probability that one more than `k` finds no place, and the completions that make room for it then: one slot, or as
+    /// many contexts as are too many on average, their sum being close to normal (the mean excess is φ(z)/(1 − Φ(z)) − z).
+    fn crowding(&self, k: f64) -> (f64, f64) {
+        let next = k + 1.0;
+        if next <= self.surely {
+            return (0.0, 0.0);
+        }
+        if next > self.slots {
+            return (1.0, 1.0);
+        }
+        let context = self.work.context;
+        let spread = (self.work.context_variance * next).sqrt() + 1e-9;
+        let z = (self.kv_tokens - next * context) / spread;
+        let full = 0.5 * erfc(z * std::f64::consts::FRAC_1_SQRT_2);
+        let density = (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt();
+        let excess = spread * (density / full.max(1e-300) - z);
+        (full, (excess / context).max(1.0))
+    }
+
     fn completions(&self, k: f64, catch_up: f64) -> f64 {
         let running = self.running(k);
         let iterations = self.work.mean_decode.max(1e-9);
@@ -202,11 +229,14 @@ impl<'a> Speed<'a> {
     fn node(&self, k: f64, weight: f64, catch_up: f64) -> Node {
         let batch = if k < 1.0 { k } else { self.running(k) };
         let queued = if k - batch > 0.05 { k - batch } else { 0.0 };
+        let (full, room) = self.crowding(k);
         Node {
             batch,
             weight,
             queued,
             completion_rate: self.completions(batch, catch_up),
+            full,
+            room,
         }
     }
 }

