@@ -8,12 +8,13 @@
 //! is of it. Every quantile here is the forecast plus an empirical quantile of the errors that this forecaster has made
 //! on this stream at this horizon: split-conformal prediction with fading memory. No distribution is assumed, so a
 //! Poisson stream, a bursty one and a ramp all get the coverage they ask for, after some tens of minutes; before that
-//! a prior of the errors stands in.
+//! a prior of the errors stands in. A slot far beyond the usual starts the levels afresh (`leap`).
 //!
 //! A full state-space model (ARIMA, ETS by likelihood) has to be refitted per stream and misjudges its own errors at
 //! steps; a learned model would need training data per tenant.
 
 mod errors;
+mod leap;
 mod season;
 mod track;
 
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::windows::counter::{is_amount, is_time};
 use errors::Errors;
+use leap::Leaps;
 use season::Season;
 use track::{Origin, TRACKS, Tracks};
 
@@ -135,6 +137,8 @@ pub struct Forecaster {
     /// What was known and forecast at the end of each of the latest slots, newest last.
     origins: VecDeque<Origin>,
     errors: Vec<Errors>,
+    #[serde(default)]
+    leaps: Leaps,
 }
 
 impl Forecaster {
@@ -163,6 +167,7 @@ impl Forecaster {
             rates: VecDeque::new(),
             origins: VecDeque::new(),
             errors: LADDER.iter().map(|&k| Errors::prior(k)).collect(),
+            leaps: Leaps::default(),
         }
     }
 
@@ -231,6 +236,11 @@ impl Forecaster {
         self.score();
         // Memories are as long as the outcomes that are forecast: whoever plans for seconds must not remember minutes.
         let quarter = self.settings.outcome_s / 4.0;
+        let expected = self.origins.back().map(|o| o.combined[0]);
+        let leap = expected.and_then(|e| self.leaps.observe(rate, e, seconds));
+        if let Some(level) = leap {
+            self.tracks.leap(level);
+        }
         self.tracks.update(rate, self.step_s / quarter);
         self.season.observe(end - seconds / 2.0, seconds, rate);
         let season = LADDER.map(|k| self.season_factor(end, k));

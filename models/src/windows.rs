@@ -14,8 +14,10 @@
 
 pub mod counter;
 pub mod dispersion;
+pub mod fading;
 pub mod histogram;
 
 pub use counter::{CounterWindow, Observed, Slot};
 pub use dispersion::{Dispersion, dispersion};
+pub use fading::FadingSum;
 pub use histogram::{RecentHistogram, Scraped};

@@ -153,6 +153,32 @@ fn a_ramp_is_seen_as_a_trend_and_a_second_day_as_a_season() {
 }
 
 #[test]
+fn a_step_is_followed_within_two_slots() {
+    let mut forecaster = Forecaster::new(ForecastSettings::default());
+    forecaster.observe(0.0, 0.0);
+    let mut at = 0.0;
+    let mut play = |forecaster: &mut Forecaster, slots: u32, count: f64| {
+        for i in 0..slots {
+            at += SLOT;
+            // Deviations as Poisson's.
+            let wobble = if i % 2 == 0 {
+                count.sqrt()
+            } else {
+                -count.sqrt()
+            };
+            forecaster.observe(at, count + wobble);
+        }
+    };
+    play(&mut forecaster, 100, 60.0);
+    play(&mut forecaster, 1, 140.0);
+    let level = forecaster.forecast(0.0).unwrap().mean;
+    assert!(level > 7.5, "{level}");
+    play(&mut forecaster, 1, 140.0);
+    let level = forecaster.forecast(0.0).unwrap().mean;
+    assert!((8.0..11.0).contains(&level), "{level}");
+}
+
+#[test]
 fn before_it_has_learnt_the_band_is_wide_and_says_so() {
     let mut f = Forecaster::new(ForecastSettings::default());
     assert!(f.forecast(60.0).is_none());

@@ -1,5 +1,6 @@
 //! What the autoscaler remembers between cycles: plain data, serialisable, the same after the same snapshots.
 
+pub mod answers;
 pub mod headroom;
 pub mod sorting;
 pub mod stream;

@@ -17,19 +17,19 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wva_models::catalogue::Catalogue;
 use wva_models::forecast::ForecastSettings;
-use wva_models::variant::Variant;
+use wva_models::variant::{Role, Variant};
 
 use crate::balance;
 
 use crate::decision::{Decision, Reason, RoutingShare};
 use crate::planner::{PlanInput, Planned, PlannerSettings, batch_limits, plan_within_limits};
 use crate::problem::Contradiction;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, StreamSample, VariantSample};
 use crate::stabilise::StabiliseSettings;
-use crate::state::State;
 use crate::state::headroom::HeadroomSettings;
 use crate::state::stream::StreamState;
 use crate::state::variant::{Prompts, VariantState};
+use crate::state::{State, stream_key};
 
 /// The autoscaler's constant part: what exists and how to decide.
 #[derive(Debug, Clone)]
@@ -202,20 +202,53 @@ fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
             .map_or(0.95, |s| s.promised_share());
         state
             .streams
-            .entry(crate::state::stream_key(&sample.model, &sample.class))
+            .entry(stream_key(&sample.model, &sample.class))
             .or_insert_with(|| StreamState::new(settings.forecast))
             .observe(sample, promised, settled, pressure, &settings.headroom);
     }
+    let variants = &autoscaler.catalogue.variants;
+    let by_name: BTreeMap<&str, &Variant> = variants.iter().map(|v| (v.name.as_str(), v)).collect();
+    let known = |sample: &VariantSample| by_name.get(sample.name.as_str()).copied();
+    let mut serving: BTreeMap<&str, u32> = BTreeMap::new();
+    let with_replicas = snapshot.variants.iter().filter(|s| s.ready > 0);
+    for variant in with_replicas.filter_map(known) {
+        *serving.entry(&variant.model).or_default() += 1;
+    }
     for sample in &snapshot.variants {
-        let Some(variant) = autoscaler.catalogue.variant(&sample.name) else {
+        let Some(variant) = known(sample) else {
             continue;
         };
+        let alone = serving.get(variant.model.as_str()).is_none_or(|&n| n < 2);
         let prompts = prompts_of(state, &variant.model);
         state
             .variants
             .entry(sample.name.clone())
             .or_insert_with(|| VariantState::new(&autoscaler.catalogue, variant))
-            .observe(snapshot.at, sample, prompts);
+            .observe(snapshot.at, sample, prompts, alone);
+    }
+    compare_answers(autoscaler, snapshot, state);
+}
+
+/// Tells the streams of each model how much more its engines generated than belongs to answers that have ended.
+fn compare_answers(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
+    let mut by_model: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for variant in &autoscaler.catalogue.variants {
+        let decodes = variant.role != Role::Prefill;
+        if let Some(known) = state.variants.get(&variant.name).filter(|_| decodes) {
+            by_model.entry(&variant.model).or_default().0 += known.generated();
+        }
+    }
+    let key = |s: &StreamSample| stream_key(&s.model, &s.class);
+    for sample in &snapshot.streams {
+        if let Some(stream) = state.streams.get(&key(sample)) {
+            by_model.entry(&sample.model).or_default().1 += stream.ended().0;
+        }
+    }
+    for sample in &snapshot.streams {
+        if let Some(stream) = state.streams.get_mut(&key(sample)) {
+            let (generated, of_ended) = by_model[sample.model.as_str()];
+            stream.answers.compare(generated, of_ended);
+        }
     }
 }
 

@@ -47,6 +47,12 @@ impl Tracks {
         }
     }
 
+    /// Starts all levels anew at `rate`, without a trend.
+    pub(super) fn leap(&mut self, rate: f64) {
+        self.state = [(rate, 0.0); HOLT.len()];
+        self.seen = 1;
+    }
+
     /// The rate now by the medium level.
     pub(super) fn level(&self) -> f64 {
         self.state[SEASON_LEVEL].0

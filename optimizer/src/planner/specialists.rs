@@ -17,8 +17,8 @@
 //! Each adds less than the one before, and beyond some 8 another adds nothing. A request that a specialist takes relieves the large ones of as much as their mean
 //! request: it is not the short prompts' tokens that count but that they come when all are busy.
 //!
-//! That holds only behind a router that sorts. Where the metrics show that a specialist gets prompts of any length, the
-//! class stays whole, and the specialists are left out: they would only spoil what they were sent.
+//! That holds only behind a router that sorts. Where the metrics show that a smaller device gets prompts of any length, the
+//! class stays whole, and such devices are left out: they would only spoil what they were sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +32,9 @@ use super::{CapacityTable, PlanInput, Workload, buckets};
 
 /// Cost of a request of the whole class, over the least of any variant, beyond which a variant is no choice for it.
 const HOPELESS: f64 = 5.0;
+/// Capacity over that of the variant that does best, below which a cheaper one is left out where nothing sorts the
+/// prompts: with equal requests for every replica, the slowest sets what all of them carry.
+const UNEQUAL: f64 = 0.35;
 /// Share of the prompts, the short ones, by which a specialist is judged.
 const SHORT: f64 = 0.6;
 /// Pool in which it is.
@@ -101,20 +104,22 @@ impl Placement {
             self.workloads.push(workload.clone());
             return;
         };
-        let (specialists, others): (Vec<&Whole>, Vec<&Whole>) = whole
-            .iter()
-            .partition(|w| w.price < best.price && w.cost > HOPELESS * best.cost);
-        if specialists
-            .iter()
-            .any(|s| input.beliefs[s.variant].unsorted)
-        {
-            let w = self.add(workload.clone(), others);
-            for specialist in specialists {
-                self.excluded.insert((w, specialist.variant));
-                self.left_out.insert(specialist.variant);
+        let spoils = |w: &&Whole| {
+            let slow = w.capacity.rate() < UNEQUAL * best.capacity.rate();
+            w.price < best.price && slow && input.beliefs[w.variant].unsorted
+        };
+        let (spoiling, equal): (Vec<&Whole>, Vec<&Whole>) = whole.iter().partition(spoils);
+        if !spoiling.is_empty() {
+            let w = self.add(workload.clone(), equal);
+            for small in spoiling {
+                self.excluded.insert((w, small.variant));
+                self.left_out.insert(small.variant);
             }
             return;
         }
+        let (specialists, others): (Vec<&Whole>, Vec<&Whole>) = whole
+            .iter()
+            .partition(|w| w.price < best.price && w.cost > HOPELESS * best.cost);
         match relief(input, table, workload, slo, best, &specialists) {
             Some(relief) => self.split(workload, &relief, best, &specialists, &others),
             None => {

@@ -6,6 +6,7 @@ use wva_models::shape::CumulativeHistogram;
 use wva_models::shape::{RequestShape, ShapeError};
 use wva_models::windows::{CounterWindow, Observed, RecentHistogram, Scraped, dispersion};
 
+use super::answers::Answers;
 use super::headroom::{Headroom, HeadroomSettings};
 use crate::snapshot::{DueWork, Histogram, StreamSample};
 
@@ -16,7 +17,7 @@ const SEGMENT: f64 = 2.5;
 /// Slots that bursts are measured in, outcomes.
 const SLOT: f64 = 0.25;
 /// Half-life of shapes, seconds: as slow as shapes drift, and thousands of requests at a few per second.
-const SHAPE_HALF_LIFE_S: f64 = 900.0;
+pub(super) const SHAPE_HALF_LIFE_S: f64 = 900.0;
 /// Finished requests before a shape is trusted.
 const FEWEST: f64 = 20.0;
 /// Mean lengths of prompts and answers of which none was seen yet: those of a chat service (Azure's trace of 2023 has
@@ -36,6 +37,9 @@ pub struct StreamState {
     input: RecentHistogram,
     output: RecentHistogram,
     prefix_hit: f64,
+    /// What is known of how long answers are.
+    #[serde(default)]
+    pub answers: Answers,
     /// Recent shape and when it was made of the histograms.
     shape: Option<(f64, RequestShape)>,
     /// Learned factor on capacity.
@@ -58,6 +62,7 @@ impl StreamState {
             input: RecentHistogram::new(SHAPE_HALF_LIFE_S),
             output: RecentHistogram::new(SHAPE_HALF_LIFE_S),
             prefix_hit: 0.0,
+            answers: Answers::default(),
             shape: None,
             headroom: Headroom::default(),
             held: 0.0,
@@ -90,11 +95,13 @@ impl StreamState {
             .observe(sample.at, &scraped(&sample.input_tokens));
         self.output
             .observe(sample.at, &scraped(&sample.output_tokens));
+        self.answers
+            .observe(sample.output_tokens.count, sample.running);
         self.refresh_shape(sample.at);
         if let Some(hit) = sample.prefix_hit.filter(|h| (0.0..=1.0).contains(h)) {
             self.prefix_hit = hit;
         }
-        if settled {
+        if settled && self.answers.are_known() {
             self.headroom.observe(
                 (sample.at, sample.met, sample.missed),
                 promised,
@@ -128,6 +135,13 @@ impl StreamState {
     #[must_use]
     pub fn shape(&self) -> Option<&RequestShape> {
         self.shape.as_ref().map(|(_, shape)| shape)
+    }
+
+    /// Tokens of the recent answers that have ended, and how many those were, faded as the shape is.
+    #[must_use]
+    pub fn ended(&self) -> (f64, f64) {
+        let (_, _, count, tokens) = self.output.cumulative();
+        (tokens, count)
     }
 
     /// The shape to wake a sleeping model for: prompts as long as those that arrived, as far as they were seen, and answers
@@ -168,11 +182,13 @@ impl StreamState {
             count: in_count,
             sum: in_sum,
         };
+        let stretch = self.answers.stretch(out_count);
+        let out_bounds: Vec<f64> = out_bounds.iter().map(|b| b * stretch).collect();
         let output = CumulativeHistogram {
-            bounds: out_bounds,
+            bounds: &out_bounds,
             counts: &out_counts,
             count: out_count,
-            sum: out_sum,
+            sum: out_sum * stretch,
         };
         RequestShape::from_histograms(&input, &output, self.prefix_hit).ok()
     }

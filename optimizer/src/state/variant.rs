@@ -9,8 +9,10 @@ use wva_models::fit::{
 };
 use wva_models::model::Precision;
 use wva_models::variant::Variant;
+use wva_models::windows::FadingSum;
 
 use super::sorting::Sorting;
+use super::stream::SHAPE_HALF_LIFE_S;
 use crate::snapshot::{ReplicaSample, VariantSample};
 
 /// Weight of the newest start-up time in the learned one.
@@ -24,6 +26,9 @@ pub struct VariantState {
     fit: OnlineFit,
     kv_tokens: f64,
     counters: BTreeMap<u64, EngineCounters>,
+    /// Tokens generated of late, faded as the shapes of streams are.
+    #[serde(default = "nothing_generated")]
+    generated: FadingSum,
     /// How the prompts that it gets compare with all of its model's.
     #[serde(default)]
     pub sorting: Sorting,
@@ -64,14 +69,22 @@ impl VariantState {
             ),
             kv_tokens: replica.limits.kv_tokens,
             counters: BTreeMap::new(),
+            generated: nothing_generated(),
             sorting: Sorting::default(),
             left_out: false,
             start_up: variant.start_up.get(),
         }
     }
 
-    /// Takes a sample of the variant at `at`, seconds; `prompts` is what is known of the prompts that its model gets.
-    pub fn observe(&mut self, at: f64, sample: &VariantSample, prompts: Option<Prompts>) {
+    /// Takes a sample of the variant at `at`, seconds; `prompts` is what is known of the prompts that its model gets, and
+    /// `alone` says that no other variant serves it.
+    pub fn observe(
+        &mut self,
+        at: f64,
+        sample: &VariantSample,
+        prompts: Option<Prompts>,
+        alone: bool,
+    ) {
         for &seconds in sample
             .start_ups
             .iter()
@@ -102,7 +115,8 @@ impl VariantState {
         if !alive.is_empty() {
             self.counters.retain(|id, _| alive.contains(id));
         }
-        let mean = prompts.map(|p| p.mean - p.cached);
+        // Who gets all prompts gets those of any length, whatever the router does.
+        let mean = prompts.filter(|_| !alone).map(|p| p.mean - p.cached);
         self.sorting.observe(at, &windows, mean);
         if !windows.is_empty() {
             self.fit.update(&windows);
@@ -113,6 +127,12 @@ impl VariantState {
     #[must_use]
     pub fn fitted(&self) -> Fitted {
         self.fit.fitted()
+    }
+
+    /// Tokens generated of late, faded as the shapes of streams are.
+    #[must_use]
+    pub fn generated(&self) -> f64 {
+        self.generated.value()
     }
 
     fn window(&mut self, sample: &ReplicaSample) -> Option<EngineWindow> {
@@ -137,8 +157,14 @@ impl VariantState {
             return None;
         }
         self.counters.insert(sample.id, after);
+        let generated = after.generation_tokens - before.generation_tokens;
+        self.generated.add(after.at, generated);
         EngineWindow::between(&before, &after)
     }
+}
+
+const fn nothing_generated() -> FadingSum {
+    FadingSum::new(SHAPE_HALF_LIFE_S)
 }
 
 /// Peak figures of the devices: no fit may beat them.

@@ -75,7 +75,13 @@ pub(super) fn decide(
                 let (target, mut stabilised) =
                     stabilise::decide(&situation, history, &autoscaler.settings.stabilise);
                 stabilised.append(&mut reasons);
-                (wanted, target, stabilised)
+                let unknown = (target < current).then(|| unended(state, &variant.model));
+                if let Some(why) = unknown.flatten() {
+                    stabilised.insert(0, reason("answers-unended", why));
+                    (wanted, current, stabilised)
+                } else {
+                    (wanted, target, stabilised)
+                }
             }
             (hold, _, _) => (current, current, hold.into_iter().collect()),
         };
@@ -94,6 +100,12 @@ pub(super) fn decide(
         keep_until_replaced(autoscaler, &samples, passages, &mut decisions);
     }
     decisions
+}
+
+/// Why it is not known how long a model's answers are, where it is not.
+fn unended(state: &State, model: &str) -> Option<String> {
+    let mut streams = state.streams_of(model).map(|(_, stream)| &stream.answers);
+    Some(streams.find(|answers| !answers.are_known())?.told())
 }
 
 /// Models of which the plan wants some replicas instead of others, although what has a device today would do.
