@@ -76,49 +76,46 @@ pub(super) fn gaps_over_requests(
     let relaxation = relaxation_tokens(work) * grand / (1.0 - occupancy.elasticity);
     let mut groups = output_groups(work);
     let mut group_of = vec![0; work.shape.points().len()];
-    let swings: Vec<Swing> = (groups.iter_mut().enumerate())
-        .map(|(g, group)| {
-            group.points.iter().for_each(|&i| group_of[i] = g);
-            let gaps = group.output - 1.0;
-            let kept = averaged(gaps * grand / relaxation).sqrt();
-            let residences = gaps / work.mean_decode.max(1e-9);
-            let together = occupancy.shared_swing(
-                kept * drift,
-                stalls.of_mean_gap(gaps, grand).0,
-                stalls.arrivals_share * newcomers(residences, occupancy.peakedness) / kept,
-            );
-            let prompts = load.rate * gaps * grand;
-            let followed = ((MANY - prompts) / (MANY - FEW)).clamp(0.0, 1.0);
-            Swing {
-                kept,
-                together,
-                followed,
-            }
-        })
-        .collect();
+    let mut swings = Vec::with_capacity(groups.len());
+    for (g, group) in groups.iter().enumerate() {
+        group.points.iter().for_each(|&i| group_of[i] = g);
+        let gaps = group.output - 1.0;
+        let kept = averaged(gaps * grand / relaxation).sqrt();
+        let residences = gaps / work.mean_decode.max(1e-9);
+        let together = occupancy.shared_swing(
+            kept * drift,
+            stalls.of_mean_gap(gaps, grand).0,
+            stalls.arrivals_share * newcomers(residences, occupancy.peakedness) / kept,
+        );
+        let prompts = load.rate * gaps * grand;
+        swings.push(Swing {
+            grand,
+            kept,
+            together,
+            followed: ((MANY - prompts) / (MANY - FEW)).clamp(0.0, 1.0),
+        });
+    }
     for node in &nodes {
-        let plain = node.seen.decode_seconds;
         let weight = share(node) / node.seen.stalls.len().max(1) as f64;
         for stall in &node.seen.stalls {
-            let swing = &swings[group_of[stall.point]];
-            let own = plain + stall.seconds;
-            let drifted = swing.kept * (node.iteration - grand);
-            let gap = grand + swing.together * (drifted + own - node.iteration);
-            let longest = node.longest.max(own).max(grand);
-            let gap = gap.clamp(plain.min(grand), longest);
-            groups[group_of[stall.point]].add(gap, weight * swing.followed);
+            let (group, swing) = (group_of[stall.point], &swings[group_of[stall.point]]);
+            groups[group].add(swing.followed(node, stall.seconds), weight * swing.followed);
         }
         for (group, swing) in groups.iter_mut().zip(&swings) {
             let gaps = group.output - 1.0;
-            let drifted = swing.together * swing.kept * (node.iteration - grand);
-            let centre = grand + drifted + occupancy.catch_up / gaps;
+            let centre = swing.centre(node) + occupancy.catch_up / gaps;
             let (deviation, skew) = stalls.of_mean_gap(gaps, centre);
             let weight = share(node) * group.share * (1.0 - swing.followed);
             for &(z, stratum) in &NORMAL_STRATA {
                 let gap = centre + swing.together * deviation * pearson3_score(skew, z);
-                group.add(gap.max(plain.min(centre)), weight * stratum);
+                let least = node.seen.decode_seconds.min(centre);
+                group.add(gap.max(least), weight * stratum);
             }
         }
+    }
+    // Of a length that was never sampled to its end nothing is known but the mean.
+    for group in groups.iter_mut().filter(|g| g.gaps.is_empty()) {
+        group.add(grand, group.share);
     }
     groups
 }
@@ -129,12 +126,30 @@ const MANY: f64 = 16.0;
 
 /// How the mean gaps of one output length spread.
 struct Swing {
+    /// Mean iteration over all slices, seconds.
+    grand: f64,
     /// What an average over such a residence keeps of the batch's drift.
     kept: f64,
     /// How much wider drift and stalls spread because they come together.
     together: f64,
     /// Share of the sampled requests in the law; the rest is Pearson's.
     followed: f64,
+}
+
+impl Swing {
+    /// Mean gap of requests that meet such a slice when they begin.
+    fn centre(&self, node: &SeenNode<'_>) -> f64 {
+        self.grand + self.together * self.kept * (node.iteration - self.grand)
+    }
+
+    /// Mean gap of a sampled request that prompts stalled by `stall` seconds an iteration.
+    fn followed(&self, node: &SeenNode<'_>, stall: f64) -> f64 {
+        let plain = node.seen.decode_seconds;
+        let own = plain + stall;
+        let gap = self.centre(node) + self.together * (own - node.iteration);
+        let longest = node.longest.max(own).max(self.grand);
+        gap.clamp(plain.min(self.grand), longest)
+    }
 }
 
 /// A slice of the batch's law with what sampling it showed.
