@@ -187,8 +187,14 @@ fn change_price(autoscaler: &Autoscaler) -> f64 {
 }
 
 fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
-    let settings = &autoscaler.settings;
     settle(autoscaler, snapshot, state);
+    observe_streams(autoscaler, snapshot, state);
+    observe_variants(autoscaler, snapshot, state);
+    compare_answers(autoscaler, snapshot, state);
+}
+
+fn observe_streams(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
+    let settings = &autoscaler.settings;
     for sample in &snapshot.streams {
         let pressure = pressure(autoscaler, state, &sample.model);
         let settled = state
@@ -206,6 +212,9 @@ fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
             .or_insert_with(|| StreamState::new(settings.forecast))
             .observe(sample, promised, settled, pressure, &settings.headroom);
     }
+}
+
+fn observe_variants(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
     let variants = &autoscaler.catalogue.variants;
     let by_name: BTreeMap<&str, &Variant> = variants.iter().map(|v| (v.name.as_str(), v)).collect();
     let known = |sample: &VariantSample| by_name.get(sample.name.as_str()).copied();
@@ -226,7 +235,6 @@ fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
             .or_insert_with(|| VariantState::new(&autoscaler.catalogue, variant))
             .observe(snapshot.at, sample, prompts, alone);
     }
-    compare_answers(autoscaler, snapshot, state);
 }
 
 /// Tells the streams of each model how much more its engines generated than belongs to answers that have ended.
@@ -241,7 +249,7 @@ fn compare_answers(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut Sta
     let key = |s: &StreamSample| stream_key(&s.model, &s.class);
     for sample in &snapshot.streams {
         if let Some(stream) = state.streams.get(&key(sample)) {
-            by_model.entry(&sample.model).or_default().1 += stream.ended().0;
+            by_model.entry(&sample.model).or_default().1 += stream.ended_tokens();
         }
     }
     for sample in &snapshot.streams {

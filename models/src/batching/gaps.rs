@@ -28,14 +28,6 @@ pub(super) struct OutputGroup {
     pub gaps: Vec<(f64, f64)>,
 }
 
-impl OutputGroup {
-    fn add(&mut self, gap: f64, weight: f64) {
-        if weight > 0.0 {
-            self.gaps.push((gap, weight));
-        }
-    }
-}
-
 /// Gaps over tokens as weighted samples (seconds, weight).
 pub(super) fn gaps_over_tokens<'a>(
     work: &PromptWork<'_>,
@@ -98,10 +90,15 @@ pub(super) fn gaps_over_requests(
     for node in &nodes {
         let weight = share(node) / node.seen.stalls.len().max(1) as f64;
         for stall in &node.seen.stalls {
-            let (group, swing) = (group_of[stall.point], &swings[group_of[stall.point]]);
-            groups[group].add(swing.followed(node, stall.seconds), weight * swing.followed);
+            let group = group_of[stall.point];
+            let swing = &swings[group];
+            if swing.followed > 0.0 {
+                let gap = swing.stalled(node, stall.seconds);
+                groups[group].gaps.push((gap, weight * swing.followed));
+            }
         }
-        for (group, swing) in groups.iter_mut().zip(&swings) {
+        let modelled = groups.iter_mut().zip(&swings);
+        for (group, swing) in modelled.filter(|(_, swing)| swing.followed < 1.0) {
             let gaps = group.output - 1.0;
             let centre = swing.centre(node) + occupancy.catch_up / gaps;
             let (deviation, skew) = stalls.of_mean_gap(gaps, centre);
@@ -109,13 +106,13 @@ pub(super) fn gaps_over_requests(
             for &(z, stratum) in &NORMAL_STRATA {
                 let gap = centre + swing.together * deviation * pearson3_score(skew, z);
                 let least = node.seen.decode_seconds.min(centre);
-                group.add(gap.max(least), weight * stratum);
+                group.gaps.push((gap.max(least), weight * stratum));
             }
         }
     }
     // Of a length that was never sampled to its end nothing is known but the mean.
     for group in groups.iter_mut().filter(|g| g.gaps.is_empty()) {
-        group.add(grand, group.share);
+        group.gaps.push((grand, group.share));
     }
     groups
 }
@@ -143,7 +140,7 @@ impl Swing {
     }
 
     /// Mean gap of a sampled request that prompts stalled by `stall` seconds an iteration.
-    fn followed(&self, node: &SeenNode<'_>, stall: f64) -> f64 {
+    fn stalled(&self, node: &SeenNode<'_>, stall: f64) -> f64 {
         let plain = node.seen.decode_seconds;
         let own = plain + stall;
         let gap = self.centre(node) + self.together * (own - node.iteration);

@@ -199,6 +199,7 @@ impl<'a> Speed<'a> {
         let context = self.work.context;
         let spread = (self.work.context_variance * next).sqrt() + 1e-9;
         let z = (self.kv_tokens - next * context) / spread;
+        // Not `normal_cdf`: the excess divides by the tail, which must be right itself.
         let full = 0.5 * erfc(z * std::f64::consts::FRAC_1_SQRT_2);
         let density = (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt();
         let excess = spread * (density / full.max(1e-300) - z);

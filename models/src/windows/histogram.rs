@@ -104,6 +104,12 @@ impl RecentHistogram {
         self.faded.iter().sum()
     }
 
+    /// Sum of the recent observations, faded.
+    #[must_use]
+    pub const fn sum(&self) -> f64 {
+        self.faded_sum
+    }
+
     /// The recent observations in Prometheus' form: (upper bounds, cumulative counts, count, sum), faded.
     #[must_use]
     pub fn cumulative(&self) -> (&[f64], Vec<f64>, f64, f64) {

@@ -137,11 +137,10 @@ impl StreamState {
         self.shape.as_ref().map(|(_, shape)| shape)
     }
 
-    /// Tokens of the recent answers that have ended, and how many those were, faded as the shape is.
+    /// Tokens of the recent answers that have ended, faded as the shape is.
     #[must_use]
-    pub fn ended(&self) -> (f64, f64) {
-        let (_, _, count, tokens) = self.output.cumulative();
-        (tokens, count)
+    pub const fn ended_tokens(&self) -> f64 {
+        self.output.sum()
     }
 
     /// The shape to wake a sleeping model for: prompts as long as those that arrived, as far as they were seen, and answers

@@ -72,16 +72,16 @@ pub(super) fn decide(
                     swap: swapped.contains(variant.model.as_str()),
                 };
                 let history = state.history.entry(variant.name.clone()).or_default();
-                let (target, mut stabilised) =
+                let (mut target, mut stabilised) =
                     stabilise::decide(&situation, history, &autoscaler.settings.stabilise);
                 stabilised.append(&mut reasons);
-                let unknown = (target < current).then(|| unended(state, &variant.model));
-                if let Some(why) = unknown.flatten() {
+                if target < current
+                    && let Some(why) = unended(state, &variant.model)
+                {
                     stabilised.insert(0, reason("answers-unended", why));
-                    (wanted, current, stabilised)
-                } else {
-                    (wanted, target, stabilised)
+                    target = current;
                 }
+                (wanted, target, stabilised)
             }
             (hold, _, _) => (current, current, hold.into_iter().collect()),
         };
