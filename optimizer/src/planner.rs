@@ -129,8 +129,6 @@ pub struct PlannerSettings {
     pub kv_link_bytes_per_s: f64,
     /// Tokens of batch prefill in one iteration, so that interactive gaps stay short.
     pub batch_chunk_tokens: f64,
-    /// Whether the fleet is sized as if batch work had replicas of its own: what sharing saves is the difference.
-    pub separate_batch: bool,
     /// Rounds of the mixed-shape check.
     pub mixture_rounds: u32,
     /// Arrivals that the latency model samples per evaluation when it searches for a capacity.
@@ -150,7 +148,6 @@ impl Default for PlannerSettings {
             budget_per_hour_usd: None,
             kv_link_bytes_per_s: 50e9,
             batch_chunk_tokens: 512.0,
-            separate_batch: false,
             mixture_rounds: 3,
             samples: 2048,
             capacity_refreshes: 512,
@@ -284,7 +281,6 @@ fn finish(posed: Posed<'_>) -> Result<Planned, ProblemError> {
         raised += 1;
         plan = solve(&problem, &input.settings.solve)?;
     }
-    fold_twins(&mut plan, input.catalogue.variants.len());
     Ok(Planned {
         workloads: input.workloads,
         problem,
@@ -293,14 +289,6 @@ fn finish(posed: Posed<'_>) -> Result<Planned, ProblemError> {
         raised,
         left_out,
     })
-}
-
-/// Adds the replicas that batch work has for itself to those of the variant.
-fn fold_twins(plan: &mut Plan, variants: usize) {
-    let twins = plan.replicas.split_off(variants.min(plan.replicas.len()));
-    for (own, twin) in plan.replicas.iter_mut().zip(twins) {
-        *own += twin;
-    }
 }
 
 /// B*: running sequences per replica up to which batch work may fill each variant that serves interactive classes too,

@@ -7,8 +7,10 @@
 //! | `static` | the cheapest fleet that attains, found by simulating the whole run |
 //! | `hpa-queue`, `keda-slo` | for each model the cheapest variant, as many replicas as the first minutes need |
 //!
-//! A scenario that gives its own initial fleet has it for all but `static`. Runs do not share anything that changes, so
+//! A scenario that gives its own initial fleet has it for all but `static`, and not for batch work that is kept apart. Runs do not share anything that changes, so
 //! callers may run them side by side.
+
+mod separate;
 
 use wva_models::catalogue::Catalogue;
 use wva_models::iteration::ReplicaModel;
@@ -83,7 +85,8 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// Runs a policy. `sink` receives the bundle of the `wva` policy's cycles; others have none.
+    /// Runs a policy. `sink` receives the bundle of the `wva` policy's cycles; others have none. Of a policy that keeps batch
+    /// work apart, it is the fleet of the interactive classes that is recorded.
     ///
     /// # Errors
     /// [`ComparisonError::Setup`] when the scenario contradicts itself.
@@ -92,6 +95,9 @@ impl<'a> Comparison<'a> {
         choice: &PolicyChoice,
         sink: Option<Sink>,
     ) -> Result<RunResult, ComparisonError> {
+        if choice.separate_batch {
+            return separate::run(self.scenario, choice, sink);
+        }
         let given = self.scenario.fleet.initial.clone();
         let deployed = || given.clone().unwrap_or_else(|| self.deployed());
         let (initial, mut policy): (Vec<u32>, Box<dyn Policy>) = match &choice.policy {

@@ -145,6 +145,8 @@ pub struct Workload {
     streams: Vec<Stream>,
     /// (ordinal of the stream, source): several sources may feed one stream.
     sources: Vec<(u32, Source)>,
+    /// Number of each source, which its random numbers come from: the same in a part of a workload as in the whole.
+    numbers: Vec<u64>,
     /// No request comes at or after this time, seconds.
     end: f64,
 }
@@ -156,13 +158,31 @@ impl Workload {
         Self {
             streams: Vec::new(),
             sources: Vec::new(),
+            numbers: Vec::new(),
             end,
         }
+    }
+
+    /// The part of it whose streams are to be kept: the same requests as in the whole.
+    #[must_use]
+    pub fn part(&self, keep: impl Fn(&Stream) -> bool) -> Self {
+        let mut part = Self::new(self.end);
+        for ((stream, source), number) in self.sources.iter().zip(&self.numbers) {
+            let stream = &self.streams[*stream as usize];
+            if keep(stream) {
+                part.add_numbered(stream.clone(), source.clone(), *number);
+            }
+        }
+        part
     }
 
     /// Adds a source to a stream; the stream is created when its model and class are new, and keeps the prefix-hit
     /// share of its first source.
     pub fn add(&mut self, stream: Stream, source: Source) {
+        self.add_numbered(stream, source, self.sources.len() as u64);
+    }
+
+    fn add_numbered(&mut self, stream: Stream, source: Source, number: u64) {
         let same = |s: &Stream| s.model == stream.model && s.class == stream.class;
         let known = self.streams.iter().position(same);
         let ordinal = known.unwrap_or_else(|| {
@@ -170,6 +190,7 @@ impl Workload {
             self.streams.len() - 1
         });
         self.sources.push((ordinal as u32, source));
+        self.numbers.push(number);
     }
 
     /// No request comes at or after this time, seconds.
@@ -197,9 +218,9 @@ impl RequestSource for Workload {
     }
 
     fn requests(&self, seed: u64) -> Box<dyn Iterator<Item = Request> + '_> {
-        let parts = self.sources.iter().enumerate();
-        let parts = parts.map(|(i, (stream, source))| {
-            source.requests(*stream, self.end, derived(seed, 1000 + i as u64))
+        let parts = self.sources.iter().zip(&self.numbers);
+        let parts = parts.map(|((stream, source), number)| {
+            source.requests(*stream, self.end, derived(seed, 1000 + number))
         });
         Box::new(Merged::new(parts.collect()))
     }

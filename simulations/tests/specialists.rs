@@ -117,6 +117,28 @@ fn a_few_small_devices_carry_what_they_are_credited_with() {
 }
 
 #[test]
+fn a_large_device_among_many_small_ones_does_not_compute_prompts_without_pause() {
+    let fixed = |n: u32| format!("min_replicas: {n}, max_replicas: {n},");
+    let yaml = LONG_PROMPTS
+        .replace("SMALL", &fixed(24))
+        .replace("LARGE", &fixed(1))
+        .replace("RATE", "4.25")
+        .replace("INITIAL", "l4: 24, h100: 1")
+        .replace("mean: 12000, cv: 1.2", "mean: 8600, cv: 1.1")
+        .replace("mean: 340", "mean: 180")
+        .replace("OFF", "0");
+    for router in ["least-load", "slo"] {
+        let runs = [1, 2].map(|seed| play(&yaml, router, seed));
+        let requests: u64 = runs.iter().map(|r| r.requests).sum();
+        let missed: u64 = runs.iter().map(|r| r.missed).sum();
+        assert!(
+            50 * missed < requests,
+            "{router}: {missed} of {requests} miss"
+        );
+    }
+}
+
+#[test]
 fn small_devices_are_given_up_where_nothing_sorts_the_prompts() {
     let yaml = LONG_PROMPTS
         .replace("SMALL", "")

@@ -9,7 +9,7 @@ use wva_models::variant::Role;
 
 use super::specialists::Placement;
 use super::{CapacityTable, PlanInput, RouteInfo, Workload, buckets};
-use crate::problem::{Demand, Problem, Route, Stage, VariantOption};
+use crate::problem::{Demand, Problem, Route, Stage};
 
 /// Shares of the TTFT budget that the prefill stage may get; the rest is for the transfer and the first decode iteration.
 const TTFT_SPLITS: [f64; 3] = [0.5, 0.7, 0.85];
@@ -30,9 +30,6 @@ pub(super) fn problem(
         change_price: input.settings.change_price_usd.unwrap_or(0.0),
         ..Problem::default()
     };
-    if input.settings.separate_batch {
-        add_twins(&mut problem);
-    }
     let mut infos = Vec::new();
     buckets::find(input, table, &mut placement.capacities);
     for (w, workload) in input.workloads.iter().enumerate() {
@@ -54,37 +51,8 @@ pub(super) fn problem(
         for (variants, capacities) in considered {
             add(input, &mut problem, &mut infos, w, &variants, capacities);
         }
-        if batch && input.settings.separate_batch {
-            let twin = |s: &mut Stage| s.variant += input.catalogue.variants.len();
-            let own = problem.routes.iter_mut().filter(|r| r.demand == w);
-            own.flat_map(|r| &mut r.stages).for_each(twin);
-        }
     }
     (problem, infos)
-}
-
-/// Gives every variant a twin for batch work alone, with the same price and under the same limits: what a fleet of its own
-/// costs.
-fn add_twins(problem: &mut Problem) {
-    let count = problem.variants.len();
-    let twins: Vec<_> = problem
-        .variants
-        .iter()
-        .map(|v| VariantOption {
-            min: 0,
-            current: 0,
-            ..v.clone()
-        })
-        .collect();
-    problem.variants.extend(twins);
-    for limit in &mut problem.limits {
-        let twins: Vec<_> = limit
-            .replicas
-            .iter()
-            .map(|&(v, use_)| (v + count, use_))
-            .collect();
-        limit.replicas.extend(twins);
-    }
 }
 
 type Considered = Vec<(Vec<usize>, Vec<Capacity>)>;
@@ -203,11 +171,10 @@ fn held_to(capacity: Capacity, rate: f64, n: u32) -> Capacity {
 
 /// The SLO with the TTFT that batch work in the same replicas takes away: one more iteration at B* to wait for.
 pub(super) fn beside_batch(input: &PlanInput<'_>, workload: &Workload, slo: &Slo) -> Slo {
-    let shares = !input.settings.separate_batch
-        && input
-            .workloads
-            .iter()
-            .any(|w| w.model == workload.model && is_batch(input, w) && w.rate > 0.0);
+    let shares = input
+        .workloads
+        .iter()
+        .any(|w| w.model == workload.model && is_batch(input, w) && w.rate > 0.0);
     match (shares, slo.itl, slo.ttft) {
         (true, Some(itl), Some(ttft)) => {
             let longer = itl.limit.get() * BATCH_ITL_SHARE;

@@ -25,8 +25,7 @@ impl<'a> Passages<'a> {
         let variants = &planned.problem.variants;
         let mut ordinals: BTreeMap<&str, usize> = BTreeMap::new();
         for (v, variant) in variants.iter().enumerate() {
-            // A variant's twin for batch work has its name and comes later.
-            ordinals.entry(&variant.name).or_insert(v);
+            ordinals.insert(&variant.name, v);
         }
         let mut of_variant = vec![Vec::new(); variants.len()];
         for route in &planned.routes {

@@ -12,10 +12,11 @@ use super::pod::VariantState;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Router {
     /// The replica with the least work, in its variant's seconds: prefill outstanding (input tokens sent to it whose
-    /// requests have no first token yet) with this request's own, and a part of a typical request for each that it holds.
-    /// The gateway knows all of it without asking: it sent the requests and sees the first tokens pass. Leaving out the
-    /// prompt's own time sends long prompts to idle small devices; leaving out the requests sends everything to the
-    /// variant that is fastest with prompts, until its decoding stalls.
+    /// requests have no first token yet) with half of this request's own, and a part of a typical request for each that it
+    /// holds. The gateway knows all of it without asking: it sent the requests and sees the first tokens pass. Leaving out
+    /// the prompt's own time sends long prompts to idle small devices; counting it in full keeps a fast replica among many
+    /// slow ones computing prompts without pause, and leaving out the requests sends everything to the variant that is
+    /// fastest with prompts: either way its decoding stalls.
     #[default]
     LeastLoad,
     /// As the Endpoint Picker does it, by one of its ready-made pickers; see the module `endpoints` for what it knows.
@@ -104,6 +105,10 @@ impl Pace {
     }
 }
 
+/// Part of the time of a request's own prompt that counts. Of 24 L4 and one H100 with prompts of 8,600 tokens, at 85 % of
+/// what they carry, 2.9 % of requests miss their promise where all of it counts, .5 % at a half and .4 % at a third; of 6
+/// L4 and two H100, at all they carry, .09, .10 and .25 %. Replicas of one variant are told apart by it in no way.
+const OWN: f64 = 0.5;
 /// Part of a typical request that one in flight is taken to have left beside its prompt.
 const HELD: f64 = 0.1;
 
@@ -122,7 +127,7 @@ pub(super) fn least_load(
             continue;
         }
         for (place, load) in v.loads.iter().enumerate() {
-            let prompts = load.prefill as f64 + f64::from(input);
+            let prompts = load.prefill as f64 + OWN * f64::from(input);
             let held = HELD * (f64::from(load.requests) + 1.0);
             let work = prompts * v.pace.prompt_token + held * v.pace.request;
             let key = (work, load.requests);

@@ -1,5 +1,6 @@
 //! Which policies to compare, with their settings: a name, `{name: {setting: value}}`, or the latter with a label, so that
-//! one policy can be compared with itself: `{wva: {scale_to_zero: true}, label: wva-to-zero}`.
+//! one policy can be compared with itself: `{wva: {scale_to_zero: true}, label: wva-to-zero}`. With `separate_batch: true`
+//! it runs batch work on a fleet of its own.
 
 use std::fmt;
 
@@ -16,6 +17,8 @@ use crate::policy::static_fleet::StaticSettings;
 #[derive(Debug, Clone, PartialEq)]
 pub struct PolicyChoice {
     label: String,
+    /// Whether batch classes get a fleet of their own, run by a policy of their own.
+    pub separate_batch: bool,
     /// Which policy, with its settings.
     pub policy: PolicySettings,
 }
@@ -55,6 +58,7 @@ impl PolicyChoice {
         };
         Some(Self {
             label: name.to_owned(),
+            separate_batch: false,
             policy,
         })
     }
@@ -82,9 +86,14 @@ impl<'de> Visitor<'de> for ChoiceVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PolicyChoice, A::Error> {
         let (mut chosen, mut label): (Option<(String, PolicySettings)>, Option<String>) =
             (None, None);
+        let mut separate_batch = false;
         while let Some(key) = map.next_key::<String>()? {
             if key == "label" {
                 label = Some(map.next_value()?);
+                continue;
+            }
+            if key == "separate_batch" {
+                separate_batch = map.next_value()?;
                 continue;
             }
             if let Some((first, _)) = &chosen {
@@ -104,6 +113,7 @@ impl<'de> Visitor<'de> for ChoiceVisitor {
         let (name, policy) = chosen.ok_or_else(|| de::Error::custom("a policy needs a name"))?;
         Ok(PolicyChoice {
             label: label.filter(|l| !l.is_empty()).unwrap_or(name),
+            separate_batch,
             policy,
         })
     }
