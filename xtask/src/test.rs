@@ -72,7 +72,8 @@ fn may_be_chance(tally: &Tally) -> bool {
 
 /// Whether those that failed are tests with real programs, and all of them pass with nothing beside them.
 fn pass_alone(workspace: &Workspace, whole: &Command, tally: &Tally) -> anyhow::Result<bool> {
-    let mut command = workspace.cargo("test --locked --no-fail-fast -p wva");
+    // Of the whole workspace: alone, the package would be compiled once more, with fewer features of what it uses.
+    let mut command = workspace.cargo("test --locked --no-fail-fast --workspace");
     for name in REAL_PROGRAMS {
         command.args(["--test", name]);
     }
