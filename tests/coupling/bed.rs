@@ -178,7 +178,9 @@ impl Bed {
 
 fn controller(ground: &Ground, site: &Site, system: &str, number: usize) -> Process {
     let host = ground.cluster.host();
-    let token = ground.cluster.sandbox().write("token", TOKEN).unwrap();
+    // A file of its own: one that another test writes again may be empty just when it is read.
+    let token = format!("controller-{number}/token");
+    let token = ground.cluster.sandbox().write(&token, TOKEN).unwrap();
     let config = json!({
         "classes": promises(),
         "defaults": {"class": "chat"},
