@@ -7,8 +7,8 @@
 //! | `static` | the cheapest fleet that attains, found by simulating the whole run |
 //! | `hpa-queue`, `keda-slo` | for each model the cheapest variant, as many replicas as the first minutes need |
 //!
-//! A scenario that gives its own initial fleet has it for all but `static`, and not for batch work that is kept apart. Runs do not share anything that changes, so
-//! callers may run them side by side.
+//! A scenario that gives its own initial fleet has it for all but `static`, and not for batch work that is kept apart. Runs
+//! do not share anything that changes, so callers may run them side by side.
 
 mod separate;
 
@@ -29,6 +29,7 @@ use crate::result::RunResult;
 use crate::run::{Options, Setup, SetupError, run};
 use crate::scenario::{PolicyChoice, PolicySettings, Scenario};
 use crate::workload::statistics::StreamDemand;
+use separate::Parts;
 
 /// The first traffic, which opening fleets are sized for, seconds.
 const OPENING_S: f64 = 600.0;
@@ -95,8 +96,10 @@ impl<'a> Comparison<'a> {
         choice: &PolicyChoice,
         sink: Option<Sink>,
     ) -> Result<RunResult, ComparisonError> {
-        if choice.separate_batch {
-            return separate::run(self.scenario, choice, sink);
+        if choice.separate_batch
+            && let Some(parts) = Parts::of(self.scenario)
+        {
+            return parts.run(choice, sink);
         }
         let given = self.scenario.fleet.initial.clone();
         let deployed = || given.clone().unwrap_or_else(|| self.deployed());

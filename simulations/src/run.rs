@@ -14,6 +14,8 @@ mod setup;
 mod summary;
 mod timeline;
 
+pub(crate) use self::summary::attainment;
+
 pub use self::setup::{Options, Setup, SetupError};
 
 use crate::policy::Policy;

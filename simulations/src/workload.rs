@@ -139,14 +139,21 @@ fn recorded(trace: &Trace, placed: Placed, stream: u32) -> Request {
     }
 }
 
+/// What a source feeds; several may feed one stream.
+#[derive(Debug, Clone, PartialEq)]
+struct Feed {
+    /// What its random numbers come from: the same in a part of a workload as in the whole.
+    number: u64,
+    /// Ordinal of the stream.
+    stream: u32,
+    source: Source,
+}
+
 /// All traffic of a scenario.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Workload {
     streams: Vec<Stream>,
-    /// (ordinal of the stream, source): several sources may feed one stream.
-    sources: Vec<(u32, Source)>,
-    /// Number of each source, which its random numbers come from: the same in a part of a workload as in the whole.
-    numbers: Vec<u64>,
+    feeds: Vec<Feed>,
     /// No request comes at or after this time, seconds.
     end: f64,
 }
@@ -157,8 +164,7 @@ impl Workload {
     pub const fn new(end: f64) -> Self {
         Self {
             streams: Vec::new(),
-            sources: Vec::new(),
-            numbers: Vec::new(),
+            feeds: Vec::new(),
             end,
         }
     }
@@ -167,10 +173,10 @@ impl Workload {
     #[must_use]
     pub fn part(&self, keep: impl Fn(&Stream) -> bool) -> Self {
         let mut part = Self::new(self.end);
-        for ((stream, source), number) in self.sources.iter().zip(&self.numbers) {
-            let stream = &self.streams[*stream as usize];
+        for feed in &self.feeds {
+            let stream = &self.streams[feed.stream as usize];
             if keep(stream) {
-                part.add_numbered(stream.clone(), source.clone(), *number);
+                part.add_numbered(stream.clone(), feed.source.clone(), feed.number);
             }
         }
         part
@@ -179,7 +185,7 @@ impl Workload {
     /// Adds a source to a stream; the stream is created when its model and class are new, and keeps the prefix-hit
     /// share of its first source.
     pub fn add(&mut self, stream: Stream, source: Source) {
-        self.add_numbered(stream, source, self.sources.len() as u64);
+        self.add_numbered(stream, source, self.feeds.len() as u64);
     }
 
     fn add_numbered(&mut self, stream: Stream, source: Source, number: u64) {
@@ -189,8 +195,11 @@ impl Workload {
             self.streams.push(stream);
             self.streams.len() - 1
         });
-        self.sources.push((ordinal as u32, source));
-        self.numbers.push(number);
+        self.feeds.push(Feed {
+            number,
+            stream: ordinal as u32,
+            source,
+        });
     }
 
     /// No request comes at or after this time, seconds.
@@ -199,16 +208,10 @@ impl Workload {
         self.end
     }
 
-    /// The sources with the ordinals of their streams.
-    #[must_use]
-    pub fn sources(&self) -> &[(u32, Source)] {
-        &self.sources
-    }
-
     /// Requests expected in all.
     #[must_use]
     pub fn expected(&self) -> f64 {
-        self.sources.iter().map(|(_, s)| s.expected(self.end)).sum()
+        self.feeds.iter().map(|f| f.source.expected(self.end)).sum()
     }
 }
 
@@ -218,9 +221,9 @@ impl RequestSource for Workload {
     }
 
     fn requests(&self, seed: u64) -> Box<dyn Iterator<Item = Request> + '_> {
-        let parts = self.sources.iter().zip(&self.numbers);
-        let parts = parts.map(|((stream, source), number)| {
-            source.requests(*stream, self.end, derived(seed, 1000 + number))
+        let parts = self.feeds.iter().map(|feed| {
+            let own = derived(seed, 1000 + feed.number);
+            feed.source.requests(feed.stream, self.end, own)
         });
         Box::new(Merged::new(parts.collect()))
     }

@@ -7,7 +7,7 @@ use wva_simulations::request::{Request, RequestSource};
 use wva_simulations::result::RunResult;
 use wva_simulations::scenario::{Overrides, Scenario};
 
-/// Batch work comes first in the list, and has a variant that nobody else needs.
+/// Batch work comes first in the list: the results must be put back in this order.
 const SCENARIO: &str = "
 duration_minutes: 30
 models: [{name: llama-3.1-8b}]

@@ -23,10 +23,8 @@ pub(super) struct Passages<'a> {
 impl<'a> Passages<'a> {
     pub fn of(planned: &'a Planned) -> Self {
         let variants = &planned.problem.variants;
-        let mut ordinals: BTreeMap<&str, usize> = BTreeMap::new();
-        for (v, variant) in variants.iter().enumerate() {
-            ordinals.insert(&variant.name, v);
-        }
+        let named = variants.iter().enumerate();
+        let ordinals: BTreeMap<&str, usize> = named.map(|(v, o)| (o.name.as_str(), v)).collect();
         let mut of_variant = vec![Vec::new(); variants.len()];
         for route in &planned.routes {
             for (stage, name) in route.variants.iter().enumerate() {

@@ -4,48 +4,58 @@
 //!
 //! Limits of stock hold for each fleet, not for both together, and minimums of variants for the interactive one.
 
-use wva_models::catalogue::Catalogue;
-
 use super::{Comparison, ComparisonError};
 use crate::policy::wva::Sink;
 use crate::request::{RequestSource as _, Stream};
 use crate::result::{RunResult, TimelinePoint, VariantPoint, VariantResult};
+use crate::run::attainment;
 use crate::scenario::{PolicyChoice, Scenario};
 
-/// Runs the interactive classes and the batch classes of `scenario` apart.
-pub(super) fn run(
-    scenario: &Scenario,
-    choice: &PolicyChoice,
-    sink: Option<Sink>,
-) -> Result<RunResult, ComparisonError> {
-    let mut shared = choice.clone();
-    shared.separate_batch = false;
-    let alone = |part: &Scenario, sink| Comparison::new(part)?.run(&shared, sink);
-    let is_batch = |s: &Stream| is_batch(&scenario.catalogue, s);
-    let streams = scenario.workload.streams();
-    if streams.iter().all(is_batch) || !streams.iter().any(is_batch) {
-        return alone(scenario, sink);
-    }
-    let interactive = Scenario {
-        workload: scenario.workload.part(|s| !is_batch(s)),
-        ..scenario.clone()
-    };
-    let mut batch = Scenario {
-        workload: scenario.workload.part(is_batch),
-        ..scenario.clone()
-    };
-    batch.fleet.initial = None;
-    for variant in &mut batch.catalogue.variants {
-        variant.min_replicas = 0;
-    }
-    let (first, second) = (alone(&interactive, sink)?, alone(&batch, None)?);
-    let order: Vec<bool> = streams.iter().map(is_batch).collect();
-    Ok(added(first, second, &order))
+/// A scenario in two.
+pub(super) struct Parts {
+    interactive: Scenario,
+    batch: Scenario,
+    /// Of each stream of the whole, whether it is batch work.
+    order: Vec<bool>,
 }
 
-fn is_batch(catalogue: &Catalogue, stream: &Stream) -> bool {
-    let class = catalogue.class(&stream.class);
-    class.is_some_and(|c| c.is_batch())
+impl Parts {
+    /// The interactive and the batch classes of a scenario that has both.
+    pub(super) fn of(scenario: &Scenario) -> Option<Self> {
+        let is_batch = |s: &Stream| {
+            let class = scenario.catalogue.class(&s.class);
+            class.is_some_and(|c| c.is_batch())
+        };
+        let order: Vec<bool> = scenario.workload.streams().iter().map(is_batch).collect();
+        if !(order.contains(&true) && order.contains(&false)) {
+            return None;
+        }
+        let part = |batch: bool| Scenario {
+            workload: scenario.workload.part(|s| is_batch(s) == batch),
+            ..scenario.clone()
+        };
+        let (interactive, mut batch) = (part(false), part(true));
+        batch.fleet.initial = None;
+        for variant in &mut batch.catalogue.variants {
+            variant.min_replicas = 0;
+        }
+        Some(Self {
+            interactive,
+            batch,
+            order,
+        })
+    }
+
+    /// Runs one after the other, and adds up.
+    pub(super) fn run(
+        &self,
+        choice: &PolicyChoice,
+        sink: Option<Sink>,
+    ) -> Result<RunResult, ComparisonError> {
+        let alone = |part, sink| Comparison::new(part)?.run(choice, sink);
+        let first = alone(&self.interactive, sink)?;
+        Ok(added(first, alone(&self.batch, None)?, &self.order))
+    }
 }
 
 /// Both results as one. `from_second` says of each class of the whole which result has it.
@@ -64,14 +74,17 @@ fn added(first: RunResult, second: RunResult, from_second: &[bool]) -> RunResult
         cost_usd: first.cost_usd + second.cost_usd,
         gpu_hours: first.gpu_hours + second.gpu_hours,
         energy_kwh: first.energy_kwh.zip(second.energy_kwh).map(|(a, b)| a + b),
-        attainment: 1.0 - missed as f64 / requests.max(1) as f64,
+        attainment: attainment(requests, missed),
         requests,
         missed,
         failed: first.failed + second.failed,
         shed: first.shed + second.shed,
         unfinished: first.unfinished + second.unfinished,
         mean_replicas: first.mean_replicas + second.mean_replicas,
-        max_replicas: timeline.iter().map(held).max().unwrap_or(0),
+        // Between the points of the timeline either may have held more.
+        max_replicas: (timeline.iter().map(held))
+            .chain([first.max_replicas, second.max_replicas])
+            .fold(0, u32::max),
         scaling_events: first.scaling_events + second.scaling_events,
         classes: interleaved(first.classes, second.classes, from_second),
         variants: (first.variants.into_iter().zip(second.variants))

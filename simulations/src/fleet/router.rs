@@ -107,7 +107,7 @@ impl Pace {
 
 /// Part of the time of a request's own prompt that counts. Of 24 L4 and one H100 with prompts of 8,600 tokens, at 85 % of
 /// what they carry, 2.9 % of requests miss their promise where all of it counts, .5 % at a half and .4 % at a third; of 6
-/// L4 and two H100, at all they carry, .09, .10 and .25 %. Replicas of one variant are told apart by it in no way.
+/// L4 and two H100, at all they carry, .09, .10 and .25 %. Among replicas of one variant it changes nothing.
 const OWN: f64 = 0.5;
 /// Part of a typical request that one in flight is taken to have left beside its prompt.
 const HELD: f64 = 0.1;

@@ -115,7 +115,8 @@ fn energy_kwh(variants: &[VariantState]) -> Option<f64> {
     .sum()
 }
 
-fn attainment(requests: u64, missed: u64) -> f64 {
+/// Share of requests that attained; 1 where there were none.
+pub(crate) fn attainment(requests: u64, missed: u64) -> f64 {
     if requests == 0 {
         1.0
     } else {
