@@ -6,13 +6,15 @@
 //! ```
 //! A replica that is asked for now serves after its start-up time, so capacity must fit the rate then, and how sure one
 //! is of it. Every quantile here is the forecast plus an empirical quantile of the errors that this forecaster has made
-//! on this stream at this horizon: split-conformal prediction with fading memory. No distribution is assumed, so a
+//! on this stream at this horizon where the rate stood as it does: split-conformal prediction with fading memory. No distribution is assumed, so a
 //! Poisson stream, a bursty one and a ramp all get the coverage they ask for, after some tens of minutes; before that
 //! a prior of the errors stands in. A slot far beyond the usual starts the levels afresh (`leap`).
 //!
 //! A full state-space model (ARIMA, ETS by likelihood) has to be refitted per stream and misjudges its own errors at
 //! steps; a learned model would need training data per tenant.
 
+mod band;
+mod distribution;
 mod errors;
 mod leap;
 mod season;
@@ -23,10 +25,13 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::windows::counter::{is_amount, is_time};
+pub use distribution::{Basis, Forecast};
+
+use distribution::PROBABILITIES;
 use errors::Errors;
 use leap::Leaps;
 use season::Season;
-use track::{Origin, TRACKS, Tracks};
+use track::{Origin, TRACKS, Tracks, Usual};
 
 /// Horizons, in slots, at which forecasts are scored; in between they are interpolated.
 const LADDER: [u16; 6] = [0, 2, 4, 8, 16, 32];
@@ -34,11 +39,6 @@ const LADDER: [u16; 6] = [0, 2, 4, 8, 16, 32];
 const LONGEST_GAP: f64 = 20.0;
 /// Most slots in an outcome.
 const LONGEST_OUTCOME: usize = 16;
-
-/// Probabilities at which a [`Forecast`] is tabulated.
-const PROBABILITIES: [f64; 15] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995,
-];
 
 /// Time scales of a forecaster.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -59,68 +59,7 @@ impl Default for ForecastSettings {
     }
 }
 
-/// What a forecast rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Basis {
-    /// Too few outcomes yet: the spread is mostly the prior's.
-    Learning,
-    /// Mostly the recent level.
-    Level,
-    /// Mostly a trend.
-    Trend,
-    /// Mostly the daily profile.
-    Season,
-}
-
-impl Basis {
-    /// A stable name, for reasons and labels.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Learning => "learning",
-            Self::Level => "level",
-            Self::Trend => "trend",
-            Self::Season => "season",
-        }
-    }
-}
-
-/// The mean offered rate over the outcome time that starts a horizon from now, as a distribution.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Forecast {
-    /// Point forecast, requests per second.
-    pub mean: f64,
-    /// Rate now, requests per second.
-    pub level: f64,
-    /// Change until the horizon over the horizon, requests per second per second.
-    pub trend: f64,
-    /// Seconds from now to the start of the outcome.
-    pub horizon_s: f64,
-    /// What it rests on.
-    pub basis: Basis,
-    quantiles: Vec<f64>,
-}
-
-impl Forecast {
-    /// The rate that is not exceeded with probability `q`, requests per second, at least 0; `q` is held to
-    /// [0.005, 0.995].
-    #[must_use]
-    pub fn quantile(&self, q: f64) -> f64 {
-        let q = if q.is_nan() { 0.5 } else { q };
-        let i = PROBABILITIES.partition_point(|&p| p < q);
-        match (i.checked_sub(1), self.quantiles.get(i)) {
-            (Some(j), Some(&high)) => {
-                let w = (q - PROBABILITIES[j]) / (PROBABILITIES[i] - PROBABILITIES[j]);
-                self.quantiles[j] + (high - self.quantiles[j]) * w
-            }
-            (None, Some(&lowest)) => lowest,
-            (_, None) => self.quantiles.last().copied().unwrap_or(self.mean),
-        }
-    }
-}
-
-/// Forecasts the arrival rate of one stream. About 10 kB of state and a few microseconds per slot.
+/// Forecasts the arrival rate of one stream. About 15 kB of state and a few microseconds per slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Forecaster {
     settings: ForecastSettings,
@@ -139,6 +78,11 @@ pub struct Forecaster {
     errors: Vec<Errors>,
     #[serde(default)]
     leaps: Leaps,
+    #[serde(default)]
+    usual: Usual,
+    /// Seconds of slots that the levels rest on.
+    #[serde(default)]
+    known_s: f64,
 }
 
 impl Forecaster {
@@ -168,6 +112,8 @@ impl Forecaster {
             origins: VecDeque::new(),
             errors: LADDER.iter().map(|&k| Errors::prior(k)).collect(),
             leaps: Leaps::default(),
+            usual: Usual::default(),
+            known_s: 0.0,
         }
     }
 
@@ -211,6 +157,7 @@ impl Forecaster {
         self.tracks = Tracks::default();
         self.rates.clear();
         self.origins.clear();
+        self.known_s = 0.0;
     }
 
     /// Closes a slot, or the several that a gap spans, each with the mean rate.
@@ -244,7 +191,9 @@ impl Forecaster {
         self.tracks.update(rate, self.step_s / quarter);
         self.season.observe(end - seconds / 2.0, seconds, rate);
         let season = LADDER.map(|k| self.season_factor(end, k));
-        let mut origin = self.tracks.origin(season);
+        self.usual.observe(rate);
+        self.known_s += seconds;
+        let mut origin = self.tracks.origin(season, self.usual.rate, self.known_s);
         for (i, errors) in self.errors.iter().enumerate() {
             origin.combined[i] = errors.combine(&self.candidates(&origin, i));
         }
@@ -277,8 +226,9 @@ impl Forecaster {
                 break;
             };
             let candidates = self.candidates(&origin, i);
-            let unit = errors::unit(origin.combined[i], self.settings.outcome_s);
-            self.errors[i].score(&candidates, origin.combined[i], outcome, unit);
+            let combined = (origin.combined[i], origin.place(i));
+            let unit = origin.unit(i, self.settings.outcome_s);
+            self.errors[i].score(&candidates, combined, outcome, unit);
         }
     }
 
@@ -338,8 +288,8 @@ impl Forecaster {
     /// Quantiles of the outcome at one horizon of the ladder.
     fn band(&self, origin: &Origin, horizon: usize, widen: f64) -> [f64; PROBABILITIES.len()] {
         let mean = origin.combined[horizon];
-        let unit = errors::unit(mean, self.settings.outcome_s) * widen;
-        let errors = self.errors[horizon].quantiles(&PROBABILITIES);
+        let unit = origin.unit(horizon, self.settings.outcome_s) * widen;
+        let errors = self.errors[horizon].quantiles(&PROBABILITIES, origin.place(horizon));
         errors.map(|e| (mean + e * unit).max(0.0))
     }
 }

@@ -5,8 +5,8 @@
 use std::f64::consts::TAU;
 
 use proptest::prelude::*;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Normal, Poisson};
 use wva_models::forecast::{Basis, ForecastSettings, Forecaster};
 
@@ -189,10 +189,59 @@ fn before_it_has_learnt_the_band_is_wide_and_says_so() {
     assert_eq!(forecast.basis, Basis::Learning);
     assert!((forecast.mean - 5.0).abs() < 1e-9);
     assert!(
-        forecast.quantile(0.95) > 6.5 && forecast.quantile(0.05) < 3.5,
+        forecast.quantile(0.95) > 6.4 && forecast.quantile(0.05) < 3.6,
         "{forecast:?}"
     );
     assert!(f.forecast(3600.0).unwrap().quantile(0.95) > forecast.quantile(0.95) * 1.1);
+}
+
+/// Three a second, and eighteen for a minute after random pauses of eight minutes in the mean.
+fn surges(hours: f64, seed: u64) -> Vec<f64> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut surging = 0;
+    (0..(hours * 3600.0 / SLOT) as usize)
+        .map(|_| {
+            if surging == 0 && rng.random::<f64>() < SLOT / 480.0 {
+                surging = 4;
+            }
+            let rate = if surging > 0 { 18.0 } else { 3.0 };
+            surging = usize::saturating_sub(surging, 1);
+            Poisson::new(rate * SLOT).unwrap().sample(&mut rng)
+        })
+        .collect()
+}
+
+#[test]
+fn a_surge_is_not_expected_on_top_of_a_surge() {
+    let counts = surges(12.0, 9);
+    let mut f = Forecaster::new(ForecastSettings::default());
+    f.observe(0.0, 0.0);
+    let ahead = 7;
+    let (mut calm, mut surge) = ((0.0, 0.0), (0.0, 0.0, 0.0));
+    for i in 0..counts.len() - ahead - OUTCOME {
+        f.observe((i + 1) as f64 * SLOT, counts[i]);
+        if i < 480 {
+            continue;
+        }
+        let outcome = counts[i + 1 + ahead..=i + ahead + OUTCOME]
+            .iter()
+            .sum::<f64>()
+            / (OUTCOME as f64 * SLOT);
+        let forecast = f.forecast(ahead as f64 * SLOT).unwrap();
+        let (high, covered) = (
+            forecast.quantile(0.95),
+            f64::from(u8::from(outcome <= forecast.quantile(0.95))),
+        );
+        if forecast.mean > 9.0 {
+            surge = (surge.0 + 1.0, surge.1 + covered, surge.2 + high);
+        } else if forecast.mean < 4.0 {
+            calm = (calm.0 + 1.0, calm.1 + covered);
+        }
+    }
+    let (n, covered, high) = surge;
+    assert!(n > 100.0 && covered / n > 0.93, "{surge:?}");
+    assert!(high / n < 27.0, "{} where at most 18 come", high / n);
+    assert!((calm.1 / calm.0 - 0.95).abs() < 0.04, "{calm:?}");
 }
 
 #[test]

@@ -193,6 +193,14 @@ fn observe(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
     compare_answers(autoscaler, snapshot, state);
 }
 
+/// Share of requests that the class promises to serve within its bounds; 95 % where it is not known or has none.
+fn promised_share(autoscaler: &Autoscaler, class: &str) -> f64 {
+    let class = autoscaler.catalogue.class(class);
+    class
+        .and_then(|c| c.slo())
+        .map_or(0.95, |s| s.promised_share())
+}
+
 fn observe_streams(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut State) {
     let settings = &autoscaler.settings;
     for sample in &snapshot.streams {
@@ -201,11 +209,7 @@ fn observe_streams(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut Sta
             .settled
             .get(&sample.model)
             .is_some_and(|&since| snapshot.at - since >= SETTLING_S);
-        let promised = autoscaler
-            .catalogue
-            .class(&sample.class)
-            .and_then(|c| c.slo())
-            .map_or(0.95, |s| s.promised_share());
+        let promised = promised_share(autoscaler, &sample.class);
         state
             .streams
             .entry(stream_key(&sample.model, &sample.class))

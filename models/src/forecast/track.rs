@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::LADDER;
+use super::band::{self, Place};
 
 /// (α, β, φ) of each Holt track at slots of a quarter of the outcome time: fast, medium and slow level; fast and slow
 /// trend.
@@ -22,6 +23,23 @@ const SEASON_LEVEL: usize = 1;
 pub(super) const FIRST_TREND: usize = 3;
 /// The season's place among the candidates.
 pub(super) const SEASON: usize = HOLT.len();
+
+/// The mean rate of the last two hours of slots of 15 s.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Usual {
+    pub(super) rate: f64,
+    slots: f64,
+}
+
+impl Usual {
+    /// Memory, slots.
+    const MEMORY: f64 = 480.0;
+
+    pub(super) fn observe(&mut self, rate: f64) {
+        self.slots = (self.slots + 1.0).min(Self::MEMORY);
+        self.rate += (rate - self.rate) / self.slots;
+    }
+}
 
 /// Levels and trends now.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -59,11 +77,13 @@ impl Tracks {
     }
 
     /// What is known now, to be compared with outcomes later.
-    pub(super) fn origin(&self, season: [f64; LADDER.len()]) -> Origin {
+    pub(super) fn origin(&self, season: [f64; LADDER.len()], usual: f64, known_s: f64) -> Origin {
         Origin {
             state: self.state,
             season,
             combined: [0.0; LADDER.len()],
+            usual,
+            known_s,
         }
     }
 }
@@ -80,9 +100,25 @@ pub(super) struct Origin {
     season: [f64; LADDER.len()],
     /// Combined forecast per horizon of the ladder.
     pub(super) combined: [f64; LADDER.len()],
+    /// Mean rate of late.
+    #[serde(default)]
+    usual: f64,
+    /// Seconds of slots that the levels rested on.
+    #[serde(default)]
+    known_s: f64,
 }
 
 impl Origin {
+    /// Where the combined forecast at a horizon lies.
+    pub(super) fn place(&self, horizon: usize) -> Place {
+        Place::of(self.combined[horizon], self.usual)
+    }
+
+    /// Unit of that forecast's error, for outcomes over `outcome_s`.
+    pub(super) fn unit(&self, horizon: usize, outcome_s: f64) -> f64 {
+        band::unit(self.combined[horizon], outcome_s, self.known_s)
+    }
+
     /// Each candidate's forecast `lead` slots ahead, which is the ladder's horizon number `horizon`. A trend may take
     /// the rate to a quarter or four times of its level, no further.
     pub(super) fn candidates(&self, lead: f64, horizon: usize) -> [f64; TRACKS] {

@@ -68,7 +68,8 @@ pub fn dispersion(slots: &[Slot], segment_s: f64) -> Option<Dispersion> {
         return None;
     }
     indices.sort_by(f64::total_cmp);
-    let cap = OUTLIER * indices[indices.len() / 2].max(1.0);
+    // The lower of two in the middle: of two segments, one may hold a step.
+    let cap = OUTLIER * indices[(indices.len() - 1) / 2].max(1.0);
     let index = indices.iter().map(|i| i.min(cap)).sum::<f64>() / indices.len() as f64;
     (index.is_finite() && seconds.is_finite()).then_some(Dispersion {
         index,

@@ -6,14 +6,15 @@
 //!   is to blame for. The estimate is Bayesian (an extended Kalman filter on ln(factor) with over-dispersed Poisson counts;
 //!   West, Harrison and Migon 1985, "Dynamic generalized linear models"): it also says how much *doubt* is left, and the
 //!   headroom that an uncertain latency law calls for shrinks with it.
-//! - The *caution*: which quantile of the forecast to plan for. It moves with every miss, whatever the reason, and so
-//!   closes the loop on what users were promised: adaptive conformal inference (Gibbs and Candès 2021, eq. 2) on sizing
+//! - The *caution*: which quantile of the forecast to plan for, and what share of the requests to come may be expected to
+//!   miss over the whole forecast. It moves with every miss, whatever the reason, and so closes the loop on what users were promised: adaptive conformal inference (Gibbs and Candès 2021, eq. 2) on sizing
 //!   instead of on intervals, x ← x + γ(τ − miss share), with τ the tolerated share of misses.
 //!
 //! One number for both questions would take a burst for slow replicas and a calm night for fast ones. Learning rates are
 //! per unit of time or of evidence, not per request: a busy stream does not learn more nervously than a calm one.
 
 use serde::{Deserialize, Serialize};
+use wva_models::forecast::Forecast;
 
 /// Knobs of the learned headroom.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -67,6 +68,12 @@ const DOUBT: f64 = 0.15;
 const DRIFT: f64 = 0.1;
 /// Most standard deviations by which a count counts as greater than expected: one bad minute is not ten.
 const SURPRISE: f64 = 3.0;
+/// Multiple of the promised misses that may be expected of a forecast while the caution rests: a quantile hears nothing of
+/// surges rarer than itself, however many requests they bring, and at rest only those heed them that would break the promise
+/// for good.
+const EXPECTED: f64 = 30.0;
+/// Fall of that multiple with the caution, in log per log-odds: at the most caution a third of the promised misses.
+const EXPECTED_FALL: f64 = 1.5;
 /// Load over capacity beyond which misses stop to say anything about capacity, over [`TRANSITION`].
 const FULL: f64 = 1.0;
 /// Width of that transition.
@@ -132,6 +139,16 @@ impl Headroom {
         odds / (1.0 + odds)
     }
 
+    /// The rate to plan for of what is forecast, requests per second: the quantile that the caution asks for (`base` while
+    /// nothing is missed), or more where surges are to be expected that bring too many of the requests to be missed.
+    #[must_use]
+    pub fn planned_rate(&self, forecast: &Forecast, base: f64, promised: f64) -> f64 {
+        let promised = promised_misses(promised);
+        let tolerated = promised * EXPECTED * (-EXPECTED_FALL * self.caution).exp();
+        let quantile = forecast.quantile(self.quantile(base));
+        forecast.capacity_for(tolerated, quantile, |load| missed_at(load, promised))
+    }
+
     /// Drops what was learned of capacity: it was that of a fleet which nobody will build again.
     pub fn forget_capacity(&mut self) {
         (self.log, self.variance, self.peak) = (0.0, None, 0.0);
@@ -175,7 +192,7 @@ impl Headroom {
             requests: good + bad,
             missed: bad,
         };
-        let promised_misses = (1.0 - promised).clamp(1e-4, 0.5);
+        let promised_misses = promised_misses(promised);
         if let Some(pressure) = pressure.filter(|p| p.is_finite() && *p >= 0.0) {
             // Of the capacity at which the promised share misses, not the aimed-for one.
             let pressure = pressure * settings.load_at_aim();
@@ -195,8 +212,7 @@ impl Headroom {
         let kept = (-window.hours * 3600.0 / LINGER_S).exp();
         self.peak = pressure.max(pressure + (self.peak - pressure) * kept);
         let pressure = pressure.min(WORST_PRESSURE);
-        let expected =
-            window.requests * promised_misses * (STEEPNESS * (pressure - 1.0)).exp().min(30.0);
+        let expected = window.requests * missed_at(pressure, promised_misses);
         let blame = if window.missed > expected {
             (1.0 - (self.peak - FULL) / TRANSITION).clamp(0.0, 1.0)
         } else {
@@ -226,9 +242,20 @@ impl Headroom {
     }
 }
 
+/// Share of requests that a class which promises this share of them may miss.
+fn promised_misses(promised: f64) -> f64 {
+    (1.0 - promised).clamp(1e-4, 0.5)
+}
+
+/// Share of requests that miss at this load over the capacity, at which the promised share does.
+fn missed_at(load: f64, promised_misses: f64) -> f64 {
+    (promised_misses * (STEEPNESS * (load - 1.0)).exp()).min(1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wva_models::forecast::{ForecastSettings, Forecaster};
 
     const PER_WINDOW: f64 = 400.0;
 
@@ -349,6 +376,38 @@ mod tests {
         let mut shares = vec![0.1; 10];
         shares.extend([0.0; 200]);
         assert!((after(&shares, Some(1.5)).quantile(0.5) - 0.5).abs() < 1e-9);
+    }
+
+    /// What is forecast of a stream of three a second that surges to eighteen for a minute in every eight.
+    fn surging() -> Forecast {
+        let mut forecaster = Forecaster::new(ForecastSettings::default());
+        forecaster.observe(0.0, 0.0);
+        // It ends in the middle of a pause.
+        for slot in 1..=950 {
+            let rate = if slot % 32 < 4 { 18.0 } else { 3.0 };
+            forecaster.observe(f64::from(slot) * 15.0, rate * 15.0);
+        }
+        forecaster.forecast(105.0).unwrap()
+    }
+
+    #[test]
+    fn surges_that_were_missed_are_stood_by_for() {
+        let forecast = surging();
+        let rate = |shares: &[f64]| after(shares, Some(1.5)).planned_rate(&forecast, 0.5, 0.99);
+        let (calm, wary, warned) = (rate(&[0.0]), rate(&[0.5; 4]), rate(&[0.5; 20]));
+        assert!(forecast.quantile(0.5) < 4.0, "{forecast:?}");
+        assert!(calm >= forecast.quantile(0.5));
+        assert!(wary > calm && warned > wary, "{calm} {wary} {warned}");
+        assert!((12.0..24.0).contains(&warned), "{warned}");
+        // No less than the quantile, and nothing more where nothing surges.
+        let mut steady = Forecaster::new(ForecastSettings::default());
+        (0..400).for_each(|slot| steady.observe(f64::from(slot) * 15.0, 75.0));
+        let steady = steady.forecast(105.0).unwrap();
+        let h = after(&[0.5; 4], Some(1.5));
+        assert_eq!(
+            h.planned_rate(&steady, 0.5, 0.99),
+            steady.quantile(h.quantile(0.5))
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use wva_models::catalogue::Catalogue;
+use wva_models::forecast::Forecast;
 use wva_models::units::RequestsPerSecond;
 
 use super::Autoscaler;
@@ -120,8 +121,12 @@ fn workload(
     let rate = if class.is_some_and(|c| c.is_batch()) {
         stream.due_rate(snapshot.at, settings.batch_slack_seconds + horizon)
     } else {
-        let quantile = stream.headroom.quantile(settings.forecast_quantile);
-        now.quantile(quantile).max(ahead.quantile(quantile)) + stream.held / WORK_OFF_S
+        let promised = super::promised_share(autoscaler, &sample.class);
+        let planned = |forecast: &Forecast| {
+            let base = settings.forecast_quantile;
+            stream.headroom.planned_rate(forecast, base, promised)
+        };
+        planned(&now).max(planned(&ahead)) + stream.held / WORK_OFF_S
     };
     RequestsPerSecond::new(rate).map_err(|e| e.to_string())?;
     let workload = Workload {
