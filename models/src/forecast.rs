@@ -6,9 +6,10 @@
 //! ```
 //! A replica that is asked for now serves after its start-up time, so capacity must fit the rate then, and how sure one
 //! is of it. Every quantile here is the forecast plus an empirical quantile of the errors that this forecaster has made
-//! on this stream at this horizon where the rate stood as it does: split-conformal prediction with fading memory. No distribution is assumed, so a
-//! Poisson stream, a bursty one and a ramp all get the coverage they ask for, after some tens of minutes; before that
-//! a prior of the errors stands in. A slot far beyond the usual starts the levels afresh (`leap`).
+//! on this stream at this horizon when the rate stood where it stands: split-conformal prediction with fading memory, by
+//! regime (`band`). No distribution is assumed, so a Poisson stream, a bursty one and a ramp all get the coverage they ask
+//! for, after some tens of minutes; before that a prior of the errors stands in. A slot far beyond the usual starts the
+//! levels afresh (`leap`).
 //!
 //! A full state-space model (ARIMA, ETS by likelihood) has to be refitted per stream and misjudges its own errors at
 //! steps; a learned model would need training data per tenant.
@@ -25,13 +26,13 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::windows::counter::{is_amount, is_time};
-pub use distribution::{Basis, Forecast};
-
 use distribution::PROBABILITIES;
 use errors::Errors;
 use leap::Leaps;
 use season::Season;
 use track::{Origin, TRACKS, Tracks, Usual};
+
+pub use distribution::{Basis, Forecast};
 
 /// Horizons, in slots, at which forecasts are scored; in between they are interpolated.
 const LADDER: [u16; 6] = [0, 2, 4, 8, 16, 32];

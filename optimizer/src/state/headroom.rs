@@ -6,9 +6,10 @@
 //!   is to blame for. The estimate is Bayesian (an extended Kalman filter on ln(factor) with over-dispersed Poisson counts;
 //!   West, Harrison and Migon 1985, "Dynamic generalized linear models"): it also says how much *doubt* is left, and the
 //!   headroom that an uncertain latency law calls for shrinks with it.
-//! - The *caution*: which quantile of the forecast to plan for, and what share of the requests to come may be expected to
-//!   miss over the whole forecast. It moves with every miss, whatever the reason, and so closes the loop on what users were promised: adaptive conformal inference (Gibbs and Candès 2021, eq. 2) on sizing
-//!   instead of on intervals, x ← x + γ(τ − miss share), with τ the tolerated share of misses.
+//! - The *caution*: which quantile of the forecast to plan for, and what share of the requests may be expected to miss over
+//!   all that is forecast. It moves with every miss, whatever the reason, and so closes the loop on what users were promised:
+//!   adaptive conformal inference (Gibbs and Candès 2021, eq. 2) on sizing instead of on intervals, x ← x + γ(τ − miss share),
+//!   with τ the tolerated share of misses.
 //!
 //! One number for both questions would take a burst for slow replicas and a calm night for fast ones. Learning rates are
 //! per unit of time or of evidence, not per request: a busy stream does not learn more nervously than a calm one.
@@ -68,9 +69,9 @@ const DOUBT: f64 = 0.15;
 const DRIFT: f64 = 0.1;
 /// Most standard deviations by which a count counts as greater than expected: one bad minute is not ten.
 const SURPRISE: f64 = 3.0;
-/// Multiple of the promised misses that may be expected of a forecast while the caution rests: a quantile hears nothing of
-/// surges rarer than itself, however many requests they bring, and at rest only those heed them that would break the promise
-/// for good.
+/// Multiple of the promised misses that may be expected of a forecast while the caution rests. A quantile hears nothing of
+/// surges rarer than itself, however many requests they bring; this hears of them, at rest only where three requests in ten
+/// would miss.
 const EXPECTED: f64 = 30.0;
 /// Fall of that multiple with the caution, in log per log-odds: at the most caution a third of the promised misses.
 const EXPECTED_FALL: f64 = 1.5;
