@@ -141,12 +141,16 @@ impl Headroom {
     }
 
     /// The rate to plan for of what is forecast, requests per second: the quantile that the caution asks for (`base` while
-    /// nothing is missed), or more where surges are to be expected that bring too many of the requests to be missed.
+    /// nothing is missed), or more where surges are to be expected that bring too many of the requests to be missed. Where
+    /// the quantile is nothing, nothing: a model that nobody asks may sleep, whatever once surged.
     #[must_use]
     pub fn planned_rate(&self, forecast: &Forecast, base: f64, promised: f64) -> f64 {
         let promised = promised_misses(promised);
         let tolerated = promised * EXPECTED * (-EXPECTED_FALL * self.caution).exp();
         let quantile = forecast.quantile(self.quantile(base));
+        if quantile <= 0.0 {
+            return 0.0;
+        }
         forecast.capacity_for(tolerated, quantile, |load| missed_at(load, promised))
     }
 
@@ -409,6 +413,24 @@ mod tests {
             h.planned_rate(&steady, 0.5, 0.99),
             steady.quantile(h.quantile(0.5))
         );
+    }
+
+    #[test]
+    fn nothing_is_planned_for_once_nobody_asks() {
+        for rate in [0.2, 1.5, 20.0] {
+            let mut forecaster = Forecaster::new(ForecastSettings::default());
+            let mut at = 0.0;
+            let mut observe = |minutes: u32, rate: f64| {
+                for _ in 0..4 * minutes {
+                    at += 15.0;
+                    forecaster.observe(at, rate * 15.0);
+                }
+                let forecast = forecaster.forecast(105.0).unwrap();
+                Headroom::default().planned_rate(&forecast, 0.5, 0.99)
+            };
+            assert!(observe(10, rate) > 0.0);
+            assert_eq!(observe(10, 0.0), 0.0, "{rate} requests per second");
+        }
     }
 
     #[test]

@@ -213,9 +213,10 @@ fn no_double_write(plot: &Plot<'_>, wave: usize, leader: &str, heir: &str) {
             refused += usize::from(late);
             continue;
         }
-        assert!(!late, "after {}: {request:?}", taken.at);
         let object = format!("{}/{}", request.resource, request.name);
         let answered = is_write(&request);
+        // What a frozen writer had begun to send times out at the API server, whenever that is.
+        assert!(!late || !answered, "after {}: {request:?}", taken.at);
         if request.resource.ends_with("/scale") {
             *scales.entry(request.name.clone()).or_insert(0) += usize::from(answered);
         }
