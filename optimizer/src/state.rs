@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod headroom;
+pub mod prompts;
 pub mod sorting;
 pub mod stream;
 pub mod variant;

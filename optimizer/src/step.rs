@@ -27,8 +27,9 @@ use crate::problem::Contradiction;
 use crate::snapshot::{Snapshot, StreamSample, VariantSample};
 use crate::stabilise::StabiliseSettings;
 use crate::state::headroom::HeadroomSettings;
+use crate::state::prompts::Prompts;
 use crate::state::stream::StreamState;
-use crate::state::variant::{Prompts, VariantState};
+use crate::state::variant::VariantState;
 use crate::state::{State, stream_key};
 
 /// The autoscaler's constant part: what exists and how to decide.
@@ -232,12 +233,12 @@ fn observe_variants(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut St
             continue;
         };
         let alone = serving.get(variant.model.as_str()).is_none_or(|&n| n < 2);
-        let prompts = prompts_of(state, &variant.model);
+        let prompts = Prompts::of(state, &variant.model);
         state
             .variants
             .entry(sample.name.clone())
             .or_insert_with(|| VariantState::new(&autoscaler.catalogue, variant))
-            .observe(snapshot.at, sample, prompts, alone);
+            .observe(snapshot.at, sample, prompts.as_ref(), alone);
     }
 }
 
@@ -275,25 +276,6 @@ fn pressure(autoscaler: &Autoscaler, state: &State, model: &str) -> Option<f64> 
         }
     }
     (carried > 0.0).then(|| rate / carried)
-}
-
-/// The prompts of all streams of a model together, each stream weighted by its rate.
-fn prompts_of(state: &State, model: &str) -> Option<Prompts> {
-    let (mut weight, mut mean, mut square, mut cached) = (0.0, 0.0, 0.0, 0.0);
-    for (_, stream) in state.streams_of(model) {
-        let (Some(shape), Some(now)) = (stream.shape(), stream.forecast(0.0)) else {
-            continue;
-        };
-        weight += now.mean;
-        mean += now.mean * shape.mean_input();
-        square += now.mean * shape.mean_of(|p| p.input * p.input);
-        cached += now.mean * shape.mean_input() * shape.prefix_hit();
-    }
-    (weight > 0.0 && mean > 0.0).then(|| Prompts {
-        mean: mean / weight,
-        cv: (square * weight / (mean * mean) - 1.0).max(0.0).sqrt(),
-        cached: cached / weight,
-    })
 }
 
 /// Time after which what requests got is due to the fleet as it is, seconds: the longest answers have drained by then.

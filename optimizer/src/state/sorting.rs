@@ -11,6 +11,8 @@ use wva_models::fit::EngineWindow;
 const MEMORY: f64 = 200.0;
 /// Fewest prompts that say something: with lengths that vary by their mean, about 15 % off.
 const FEWEST: f64 = 40.0;
+/// Prompts for which the presumption that nothing sorts them counts.
+const PRESUMED: f64 = 5.0;
 /// Mean length over that of the model's prompts beyond which nothing sorts them.
 const UNSORTED: f64 = 0.75;
 /// Time after which half of it is forgotten, seconds: routers are replaced, and then it is worth another try.
@@ -50,6 +52,17 @@ impl Sorting {
     #[must_use]
     pub fn is_absent(&self) -> bool {
         self.prompts >= FEWEST && self.tokens > UNSORTED * self.expected
+    }
+
+    /// Mean length of its prompts over that of the model's, at most 1, which is also what is presumed of the first few and
+    /// where nothing sorts them.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        if self.prompts <= 0.0 || self.is_absent() {
+            return 1.0;
+        }
+        let presumed = PRESUMED * self.expected / self.prompts;
+        ((self.tokens + presumed) / (self.expected + presumed)).min(1.0)
     }
 
     fn keep(&mut self, share: f64) {

@@ -11,6 +11,7 @@ use wva_models::model::Precision;
 use wva_models::variant::Variant;
 use wva_models::windows::FadingSum;
 
+use super::prompts::Prompts;
 use super::sorting::Sorting;
 use super::stream::SHAPE_HALF_LIFE_S;
 use crate::snapshot::{ReplicaSample, VariantSample};
@@ -37,17 +38,6 @@ pub struct VariantState {
     pub left_out: bool,
     /// Learned time from asking for a replica to its first request, seconds.
     pub start_up: f64,
-}
-
-/// What a model's streams tell of its prompts, which no counter of an engine does.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Prompts {
-    /// Mean input tokens.
-    pub mean: f64,
-    /// Coefficient of variation of the input tokens.
-    pub cv: f64,
-    /// Mean tokens per prompt that are found in the prefix cache.
-    pub cached: f64,
 }
 
 impl VariantState {
@@ -82,7 +72,7 @@ impl VariantState {
         &mut self,
         at: f64,
         sample: &VariantSample,
-        prompts: Option<Prompts>,
+        prompts: Option<&Prompts>,
         alone: bool,
     ) {
         for &seconds in sample
@@ -98,13 +88,14 @@ impl VariantState {
             };
             self.start_up += step * (seconds.min(3600.0) - self.start_up);
         }
+        let cv = prompts.map(|p| p.cv_of_shortest(self.sorting.share()));
         let windows: Vec<EngineWindow> = sample
             .replicas
             .iter()
             .filter_map(|r| self.window(r))
             .map(|window| match prompts {
                 Some(p) => EngineWindow {
-                    prompt_cv: Some(p.cv),
+                    prompt_cv: cv,
                     cached_tokens: p.cached,
                     ..window
                 },
@@ -186,5 +177,84 @@ fn physical_floor(catalogue: &Catalogue, variant: &Variant) -> PhysicalFloor {
         floor_s: model.active_parameters() * variant.engine.precision.bytes() / bandwidth,
         per_token_s: 2.0 * model.active_parameters() / flops,
         per_kv_token_s: model.kv_bytes_per_token(variant.engine.kv_precision) / bandwidth,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::prompts::tests::shaped;
+    use super::*;
+    use crate::snapshot::{ReplicaSample, SumCount};
+    use wva_models::fit::OperatingPoint;
+    use wva_models::iteration::IterationLaw;
+    use wva_models::shape::RequestShape;
+
+    /// Adds to a replica's counters what 15 s under `law` bring, in which prompts of this mean come at random.
+    fn add_window(
+        replica: &mut ReplicaSample,
+        law: &IterationLaw,
+        (prompt, prompt_cv): (f64, f64),
+    ) {
+        const BUDGET: f64 = 1024.0;
+        let mut point = OperatingPoint {
+            batch: 4.0,
+            kv_tokens: 4.0 * 5_000.0,
+            prompt,
+            prompts_per_iteration: 0.0,
+            prompts_per_second: 0.3,
+            cached: 0.0,
+            prompt_cv,
+            even: false,
+        };
+        for _ in 0..50 {
+            point.prompts_per_iteration = point.prompts_per_second * point.gap(law, BUDGET);
+        }
+        let (gap, prefill) = (point.gap(law, BUDGET), point.prefill(law, BUDGET));
+        let add = |to: &mut SumCount, mean: f64, count: f64| {
+            to.sum += mean * count;
+            to.count += count;
+        };
+        let prompts = 15.0 * point.prompts_per_second;
+        let gaps = 15.0 * point.batch / gap;
+        replica.at += 15.0;
+        replica.running = point.batch;
+        replica.kv_usage = point.kv_tokens / 161_679.0;
+        replica.iterations += 15.0 / gap;
+        replica.prompt_tokens += prompts * prompt;
+        replica.generation_tokens += gaps;
+        add(&mut replica.gap, gap, gaps);
+        add(&mut replica.prefill, prefill, prompts);
+        add(&mut replica.queue, 0.0, prompts);
+        add(&mut replica.ttft, prefill + law.front_end_s, prompts);
+    }
+
+    #[test]
+    fn a_device_that_gets_short_prompts_is_not_taken_for_fast_with_long_ones() {
+        const L4: &str = "
+variants:
+  - name: l4
+    model: llama-3.1-8b
+    accelerator: L4
+    engine: {precision: fp8, kv_precision: fp8, max_num_batched_tokens: 1024}
+";
+        let catalogue = Catalogue::parse(L4, "test").expect("a catalogue");
+        let variant = &catalogue.variants[0];
+        let law = catalogue.replica_model(variant).law;
+        let shape = RequestShape::lognormal((12_000.0, 1.3), (340.0, 0.7), None).expect("a shape");
+        let prompts = shaped(&shape);
+        // A router that sorts sends it the shortest ones, 5,000 tokens in the mean.
+        let cv = prompts.cv_of_shortest(5.0 / 12.0);
+        let mut state = VariantState::new(&catalogue, variant);
+        let mut replica = ReplicaSample::default();
+        for mean in [3_000.0, 5_000.0, 7_000.0].into_iter().cycle().take(240) {
+            add_window(&mut replica, &law, (mean, cv));
+            let sample = VariantSample {
+                replicas: vec![replica.clone()],
+                ..VariantSample::default()
+            };
+            state.observe(replica.at, &sample, Some(&prompts), false);
+        }
+        let found = state.fitted().law.per_chunk_context_s / law.per_chunk_context_s;
+        assert!((found - 1.0).abs() < 0.1, "{found}");
     }
 }

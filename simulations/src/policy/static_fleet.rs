@@ -106,8 +106,11 @@ struct OneModel<'a> {
     setup: &'a Setup<'a>,
     settings: &'a StaticSettings,
     model: &'a str,
-    /// Its variants that are worth trying, with whether they can meet all SLOs.
+    /// Its variants.
     targets: Vec<Target>,
+    /// Whether each is worth trying by itself. One that cannot meet all SLOs is not, while another can; beside that one it
+    /// may still take the short prompts.
+    alone: Vec<bool>,
     demand: Vec<&'a StreamDemand>,
     /// Replicas of all variants as found so far.
     others: &'a [u32],
@@ -131,7 +134,6 @@ impl<'a> OneModel<'a> {
             .map(|(i, v)| target(setup.catalogue, i, v, &setup.truth[i], &demand))
             .collect();
         let any = judged.iter().any(|(feasible, _)| *feasible);
-        let worth = judged.into_iter().filter(|(feasible, _)| *feasible || !any);
         let source = OfModel {
             all: setup.source,
             keep: setup
@@ -143,7 +145,8 @@ impl<'a> OneModel<'a> {
         };
         Self {
             peak_to_mean: peak_to_mean(&source, setup.seed, setup.duration_s),
-            targets: worth.map(|(_, t)| t).collect(),
+            alone: judged.iter().map(|(f, _)| *f || !any).collect(),
+            targets: judged.into_iter().map(|(_, t)| t).collect(),
             setup,
             settings,
             model,
@@ -190,11 +193,11 @@ impl<'a> OneModel<'a> {
         1.2 * time / (needed.max(1e-9) * self.settings.target_attainment)
     }
 
-    /// Each aggregated variant alone, and each prefill with each decode variant.
+    /// Each aggregated variant alone, and each prefill with each decode variant, where these can meet all SLOs.
     fn ways(&self) -> Vec<Way> {
         let with = |role| {
             let all = self.targets.iter().enumerate();
-            let own = all.filter(move |(_, t)| t.role == role);
+            let own = all.filter(move |&(i, t)| self.alone[i] && t.role == role);
             own.map(|(i, t)| (i, t.load * self.peak_to_mean))
         };
         let alone = with(Role::Both).map(|part| vec![part]);
