@@ -1,12 +1,17 @@
 //! What was learned, kept in a ConfigMap beside the Lease, now and then and at the end of a process, so that a restart does
 //! not begin at nothing.
 //!
-//! Kept are fitted laws, start-up times, forecasts and headroom, in that order of worth and within a bound; capacities are
-//! found again in a cycle, and counters mean nothing to a new process. What does not fit is left out, the largest first:
-//! a lost memory costs accuracy for a while and lowers nothing.
+//! Kept are fitted laws, start-up times, forecasts and headroom, compressed and within a bound; capacities are found again
+//! in a cycle, and counters mean nothing to a new process. What does not fit is left out: first what plans wanted lately, then
+//! the forecasts of the streams with the fewest requests. A lost memory costs accuracy for a while and lowers nothing.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use k8s_openapi::ByteString;
 use kube::core::{DynamicObject, ObjectMeta, TypeMeta};
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
@@ -17,14 +22,18 @@ use wva_optimizer::state::State;
 use crate::cycle::memory::{Memory, VariantMemory};
 use k8s_openapi::api::core::v1::ConfigMap;
 
-/// Most bytes of state; the API takes objects of up to 1 MiB.
-const MOST_BYTES: usize = 900 * 1024;
+/// Most bytes of state, compressed; the API takes objects of up to 1 MiB, in which they are written with a third more.
+const MOST_BYTES: usize = 700 * 1024;
+/// Most bytes that are read of it, uncompressed.
+const MOST_READ: u64 = 256 << 20;
 /// Time between two writes, seconds.
 const EVERY_S: f64 = 300.0;
 /// Format of what is kept; another one is not read.
 const FORMAT: &str = "wva.state/v1";
 /// Key in the ConfigMap.
-const KEY: &str = "state.json";
+const KEY: &str = "state.json.gz";
+/// Key under which earlier releases wrote it as text.
+const PLAIN_KEY: &str = "state.json";
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -64,7 +73,7 @@ impl Keeper {
 
     /// The effect, due or not: at the end of a process, for the next one.
     pub fn effect(&self, memory: &Memory) -> Option<crate::cycle::effects::Effect> {
-        let text = bounded(memory)?;
+        let packed = bounded(memory, MOST_BYTES)?;
         let object = DynamicObject {
             types: Some(TypeMeta {
                 api_version: "v1".into(),
@@ -75,7 +84,7 @@ impl Keeper {
                 namespace: Some(self.namespace.clone()),
                 ..ObjectMeta::default()
             },
-            data: json!({"data": {KEY: text}}),
+            data: json!({"binaryData": {KEY: ByteString(packed)}}),
         };
         Some(crate::cycle::effects::Effect::Keep {
             object: Box::new(object),
@@ -87,8 +96,8 @@ fn config_map(lease: &str) -> String {
     format!("{lease}-state")
 }
 
-/// The state as text within the bound.
-fn bounded(memory: &Memory) -> Option<String> {
+/// The state, compressed to so many bytes at most.
+fn bounded(memory: &Memory, most: usize) -> Option<Vec<u8>> {
     let mut kept = Kept {
         format: FORMAT.into(),
         optimizer: State {
@@ -98,17 +107,37 @@ fn bounded(memory: &Memory) -> Option<String> {
         variants: memory.variants.clone(),
         last_request: memory.last_request.clone(),
     };
-    let text = |kept: &Kept| serde_json::to_string(kept).ok();
-    let fits = |t: &String| t.len() <= MOST_BYTES;
-    if let Some(whole) = text(&kept).filter(fits) {
-        return Some(whole);
+    let mut packed = pack(&kept)?;
+    if packed.len() > most {
+        kept.optimizer.history.clear();
+        packed = pack(&kept)?;
     }
-    kept.optimizer.history.clear();
-    if let Some(without_history) = text(&kept).filter(fits) {
-        return Some(without_history);
+    while packed.len() > most && !kept.optimizer.streams.is_empty() {
+        // A little fewer than would fit if all were of one size.
+        let fitting = 0.95 * most as f64 / packed.len() as f64;
+        let streams = (fitting * kept.optimizer.streams.len() as f64) as usize;
+        keep_busiest(&mut kept.optimizer, streams);
+        packed = pack(&kept)?;
     }
-    kept.optimizer.streams.clear();
-    text(&kept).filter(fits)
+    (packed.len() <= most).then_some(packed)
+}
+
+fn pack(kept: &Kept) -> Option<Vec<u8>> {
+    let text = serde_json::to_vec(kept).ok()?;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&text).ok()?;
+    encoder.finish().ok()
+}
+
+/// Leaves the `count` streams with the most requests per second.
+fn keep_busiest(state: &mut State, count: usize) {
+    let mut rates: Vec<(f64, String)> = (state.streams.iter())
+        .map(|(key, stream)| (stream.rate().unwrap_or(0.0), key.clone()))
+        .collect();
+    rates.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    for (_, key) in rates.drain(count.min(rates.len())..) {
+        state.streams.remove(&key);
+    }
 }
 
 /// What an earlier process kept; `None` where there is nothing that can be read.
@@ -121,12 +150,24 @@ pub(super) async fn load(client: &Client, namespace: &str, lease: &str) -> Optio
             return None;
         }
     };
-    let text = found.data?.remove(KEY)?;
-    let memory = restore(&text);
+    let packed = found.binary_data.and_then(|mut d| d.remove(KEY));
+    let plain = found.data.and_then(|mut d| d.remove(PLAIN_KEY));
+    let text = match packed {
+        Some(packed) => unpack(&packed.0),
+        None => Some(plain?),
+    };
+    let memory = text.and_then(|text| restore(&text));
     if memory.is_none() {
         tracing::warn!("what an earlier process learned is in another format; starting anew");
     }
     memory
+}
+
+fn unpack(packed: &[u8]) -> Option<String> {
+    let mut text = String::new();
+    let mut decoder = GzDecoder::new(packed).take(MOST_READ);
+    decoder.read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 fn restore(text: &str) -> Option<Memory> {
@@ -138,6 +179,10 @@ fn restore(text: &str) -> Option<Memory> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wva_models::forecast::ForecastSettings;
+    use wva_optimizer::snapshot::StreamSample;
+    use wva_optimizer::state::headroom::HeadroomSettings;
+    use wva_optimizer::state::stream::StreamState;
 
     #[test]
     fn what_is_kept_comes_back_and_nonsense_does_not() {
@@ -150,7 +195,8 @@ mod tests {
                 ..VariantMemory::default()
             },
         );
-        let text = bounded(&memory).expect("small");
+        let packed = bounded(&memory, MOST_BYTES).expect("small");
+        let text = unpack(&packed).expect("just packed");
         assert_eq!(restore(&text), Some(memory));
         for bad in [
             "",
@@ -161,5 +207,36 @@ mod tests {
         ] {
             assert_eq!(restore(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn of_too_many_streams_the_busiest_are_kept() {
+        let settings = HeadroomSettings::default();
+        let mut memory = Memory::default();
+        for rate in 1..=40_u32 {
+            let mut stream = StreamState::new(ForecastSettings::default());
+            for cycle in 0..60 {
+                let at = 15.0 * f64::from(cycle);
+                let sample = StreamSample {
+                    at,
+                    arrivals: f64::from(rate) * at,
+                    ..StreamSample::default()
+                };
+                stream.observe(&sample, 0.99, true, None, &settings);
+            }
+            let key = format!("model-{}/chat", rate * 7 % 41);
+            memory.optimizer.streams.insert(key, stream);
+        }
+        let whole = bounded(&memory, usize::MAX).expect("a state").len();
+        let text = unpack(&bounded(&memory, whole / 2).expect("a part")).expect("packed");
+        let kept = restore(&text).expect("a state").optimizer.streams;
+        assert!((10..=25).contains(&kept.len()), "{}", kept.len());
+        let least = kept
+            .values()
+            .filter_map(StreamState::rate)
+            .fold(f64::INFINITY, f64::min);
+        assert!((least - (41 - kept.len()) as f64).abs() < 0.5, "{least}");
+        assert_eq!(bounded(&memory, 10), None);
+        assert_eq!(unpack(b"no gzip"), None);
     }
 }
