@@ -209,7 +209,16 @@ impl<'g> Working<'g> {
             self.leave().await;
         }
         self.end().await;
+        self.kept().await;
         self.run().await;
+    }
+
+    /// What the process that ended has learned is there for the next one.
+    async fn kept(&self) {
+        let maps: Api<ConfigMap> = Api::namespaced(self.site.client.clone(), &self.system);
+        let map = maps.get(&format!("{RELEASE}-state")).await.unwrap();
+        let packed = &map.binary_data.unwrap()["state.json.gz"].0;
+        assert!(packed.starts_with(b"\x1f\x8b"), "no gzip: {packed:?}");
     }
 
     /// Has something change now and then, far enough apart to be told each time.
