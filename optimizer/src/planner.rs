@@ -15,7 +15,7 @@ mod buckets;
 mod capacities;
 mod mixture;
 mod routes;
-pub(crate) mod specialists;
+mod specialists;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -184,8 +184,6 @@ pub struct Planned {
     pub raised: u32,
     /// Variants that were left out: too slow for long prompts, where the router sends them prompts of any length.
     pub left_out: BTreeSet<usize>,
-    /// Requests/s of short prompts that one replica carries by itself, of the variants that take these off larger ones.
-    pub short_prompts: BTreeMap<usize, f64>,
 }
 
 impl Planned {
@@ -245,7 +243,6 @@ struct Posed<'a> {
     problem: Problem,
     routes: Vec<RouteInfo>,
     left_out: BTreeSet<usize>,
-    short_prompts: BTreeMap<usize, f64>,
 }
 
 fn posed<'a>(input: &PlanInput<'a>, table: &mut CapacityTable) -> Posed<'a> {
@@ -265,7 +262,6 @@ fn posed<'a>(input: &PlanInput<'a>, table: &mut CapacityTable) -> Posed<'a> {
         problem,
         routes,
         left_out: placement.left_out,
-        short_prompts: placement.short_prompts,
     }
 }
 
@@ -275,7 +271,6 @@ fn finish(posed: Posed<'_>) -> Result<Planned, ProblemError> {
         mut problem,
         routes,
         left_out,
-        short_prompts,
     } = posed;
     let mut plan = solve(&problem, &input.settings.solve)?;
     let mut raised = 0;
@@ -293,7 +288,6 @@ fn finish(posed: Posed<'_>) -> Result<Planned, ProblemError> {
         routes,
         raised,
         left_out,
-        short_prompts,
     })
 }
 

@@ -14,10 +14,8 @@
 //! adds    .46–.75    .96–1.2    1.6–1.8    2.5–2.8    2.6–3.2
 //! ```
 //! whatever the number of large ones: most of the time those are not all busy, and then a specialist has nothing to do.
-//! Each adds less than the one before, and beyond some 8 another adds nothing. A request that a specialist takes relieves
-//! the large ones of as much as their mean request: it is not the short prompts' tokens that count but that they come when
-//! all are busy. So the plan asks for as many as make up for one large device, or for that device where it would take
-//! more of them than are worth it; and what a fleet is believed to carry, however it came about, goes by the table.
+//! Each adds less than the one before, and beyond some 8 another adds nothing. A request that a specialist takes relieves the large ones of as much as their mean
+//! request: it is not the short prompts' tokens that count but that they come when all are busy.
 //!
 //! That holds only behind a router that sorts. Where the metrics show that a smaller device gets prompts of any length, the
 //! class stays whole, and such devices are left out: they would only spoil what they were sent.
@@ -41,10 +39,10 @@ const UNEQUAL: f64 = 0.35;
 const SHORT: f64 = 0.6;
 /// Pool in which it is.
 const POOL: u32 = 4;
-/// What 1, 2, 3, ... specialists add together, over the rate of short prompts that one carries.
-const WORTH: [f64; 8] = [0.55, 1.05, 1.4, 1.7, 1.95, 2.2, 2.4, 2.6];
-/// Most specialists of a class that are planned: beyond them, what each adds comes as dear as one more large device.
-const MOST: u32 = 6;
+/// Most specialists of a class that are counted on: more of them come as dear as one more large device.
+const MOST: f64 = 4.0;
+/// What each of so many adds, over the rate of short prompts that one carries.
+const WORTH: f64 = 0.5;
 /// Most of a class's requests that specialists take, however many there are.
 const MOST_SHARE: f64 = 0.35;
 /// Least of them that is worth a thought: specialists round up small fleets, and are lost in large ones.
@@ -61,8 +59,6 @@ pub(super) struct Placement {
     pub excluded: BTreeSet<(usize, usize)>,
     /// Variants that are excluded because nothing sorts the prompts.
     pub left_out: BTreeSet<usize>,
-    /// Requests per second of short prompts that one replica of each specialist carries by itself.
-    pub short_prompts: BTreeMap<usize, f64>,
 }
 
 /// What one replica of a variant does with a class as a whole.
@@ -124,17 +120,8 @@ impl Placement {
         let (specialists, others): (Vec<&Whole>, Vec<&Whole>) = whole
             .iter()
             .partition(|w| w.price < best.price && w.cost > HOPELESS * best.cost);
-        let short = short_prompts(workload);
-        let specialists: Vec<Specialist<'_>> = (specialists.into_iter())
-            .map(|whole| Specialist {
-                whole,
-                short: table.capacity(input, whole.variant, &short, slo, POOL),
-            })
-            .collect();
-        let carry = |s: &Specialist<'_>| (s.whole.variant, s.short.rate());
-        self.short_prompts.extend(specialists.iter().map(carry));
-        match relief(input, table, (workload, slo), best, &specialists) {
-            Some(relief) => self.split((workload, short), &relief, best, &specialists, &others),
+        match relief(input, table, workload, slo, best, &specialists) {
+            Some(relief) => self.split(workload, &relief, best, &specialists, &others),
             None => {
                 self.add(workload.clone(), &whole);
             }
@@ -144,21 +131,20 @@ impl Placement {
     /// Places the class in two parts: what specialists may take too, and the rest.
     fn split(
         &mut self,
-        (workload, short): (&Workload, Workload),
+        workload: &Workload,
         relief: &Relief,
         best: &Whole,
-        specialists: &[Specialist<'_>],
+        specialists: &[&Whole],
         others: &[&Whole],
     ) {
         let share = relief.share;
-        let edge = short.shape.quantile_of(1.0, |p| p.input);
-        let long = workload.shape.buckets(&[edge]).into_iter().nth(1);
+        let long = relief.long.as_ref();
         let rest = long.and_then(|long| {
-            let shorts = (SHORT - share, &short.shape);
-            RequestShape::mix(&[shorts, (1.0 - SHORT, &long.shape)]).ok()
+            let shorts = (SHORT - share, &relief.short);
+            RequestShape::mix(&[shorts, (1.0 - SHORT, long)]).ok()
         });
         let parts = [
-            (share, short.shape),
+            (share, relief.short.clone()),
             (1.0 - share, rest.unwrap_or_else(|| workload.shape.clone())),
         ];
         // 0 is the whole, which has capacities of its own in the table.
@@ -171,12 +157,11 @@ impl Placement {
             };
             let w = self.add(part, others.iter().copied());
             self.capacities.insert((w, best.variant), relief.best);
-            for (specialist, part) in specialists.iter().zip(&relief.specialists) {
-                let key = (w, specialist.whole.variant);
+            for (specialist, capacity) in specialists.iter().zip(&relief.specialists) {
                 if bucket == 1 {
-                    self.capacities.insert(key, *part);
+                    self.capacities.insert((w, specialist.variant), *capacity);
                 } else {
-                    self.excluded.insert(key);
+                    self.excluded.insert((w, specialist.variant));
                 }
             }
         }
@@ -223,40 +208,16 @@ fn on_unequal_devices(
         .collect()
 }
 
-/// A cheap device beside a larger one.
-struct Specialist<'a> {
-    whole: &'a Whole,
-    /// Capacity of one replica for the short prompts alone.
-    short: Capacity,
-}
-
-/// The class's short prompts.
-fn short_prompts(workload: &Workload) -> Workload {
-    let edge = workload.shape.input_quantile(SHORT);
-    let first = workload.shape.buckets(&[edge]).into_iter().next();
-    Workload {
-        bucket: 1,
-        shape: first.map_or_else(|| workload.shape.clone(), |bucket| bucket.shape),
-        ..workload.clone()
-    }
-}
-
-/// What `count` specialists add together, over the rate of short prompts that one carries.
-pub(crate) fn worth(count: u32) -> f64 {
-    let last = WORTH.len() - 1;
-    match count {
-        0 => 0.0,
-        n => WORTH[last.min(n as usize - 1)],
-    }
-}
-
 /// What specialists can do for a class.
 struct Relief {
     /// Share of the requests that they may take.
     share: f64,
+    short: RequestShape,
+    /// The prompts that are not short, if there are others.
+    long: Option<RequestShape>,
     /// Capacity of the best variant, one replica of it fewer than would do alone.
     best: Capacity,
-    /// Part of the class that each specialist takes, requests/s.
+    /// Capacity of each specialist.
     specialists: Vec<Capacity>,
 }
 
@@ -265,12 +226,12 @@ struct Relief {
 fn relief(
     input: &PlanInput<'_>,
     table: &mut CapacityTable,
-    (workload, slo): (&Workload, &Slo),
+    workload: &Workload,
+    slo: &Slo,
     best: &Whole,
-    specialists: &[Specialist<'_>],
+    specialists: &[&Whole],
 ) -> Option<Relief> {
-    let trust = input.factor(best.variant, workload);
-    let rate = workload.rate / trust;
+    let rate = workload.rate / input.factor(best.variant, workload);
     let alone = (rate / best.capacity.rate().max(1e-12)).ceil();
     if specialists.is_empty() || !(2.0..f64::from(u32::MAX)).contains(&alone) {
         return None;
@@ -278,27 +239,37 @@ fn relief(
     let fewer = alone - 1.0;
     let pool = POOLS.into_iter().rev().find(|&p| f64::from(p) <= fewer)?;
     let least = table.capacity(input, best.variant, workload, slo, pool);
-    // The problem is linear, and a larger pool carries more a replica: `alone` replicas must do.
+    // The problem is linear, and a larger pool carries more a replica: `alone` replicas must do. What that credits one
+    // fewer with in excess is taken off the worth of specialists.
     let credited = least.rate().max(1.0001 * rate / alone);
-    let missing = (rate - fewer * least.rate()) * trust;
-    let left = (rate - fewer * credited) * trust;
-    if !(left > 0.0 && left <= missing * (1.0 + 1e-9)) {
+    let missing = rate - fewer * least.rate();
+    let scale = (rate - fewer * credited) / missing;
+    if !(scale > 0.0 && scale <= 1.0 + 1e-9) {
         return None;
     }
-    // As many as it takes, each for its part of what is left.
-    let part = |s: &Specialist<'_>| {
-        let trusted = s.short.rate() * input.factor(s.whole.variant, workload);
-        let needed = (1..=MOST).find(|&k| worth(k) * trusted >= missing);
-        let part = needed.map_or(0.0, |k| 1.0001 * left / (f64::from(k) * trusted));
-        scaled(s.short, part)
+    let mut buckets = workload
+        .shape
+        .buckets(&[workload.shape.input_quantile(SHORT)])
+        .into_iter();
+    let short = Workload {
+        bucket: 1,
+        shape: buckets.next()?.shape,
+        ..workload.clone()
     };
-    let parts: Vec<Capacity> = specialists.iter().map(part).collect();
-    let share = (left / workload.rate).min(MOST_SHARE);
-    let any = parts.iter().any(|c| c.rate() > 0.0);
-    (any && share >= LEAST_SHARE).then_some(Relief {
+    let own: Vec<Capacity> = (specialists.iter())
+        .map(|s| table.capacity(input, s.variant, &short, slo, POOL))
+        .map(|capacity| scaled(capacity, WORTH * scale))
+        .collect();
+    let most = (specialists.iter().zip(&own))
+        .map(|(s, capacity)| capacity.rate() * input.factor(s.variant, workload))
+        .fold(0.0, f64::max);
+    let share = (MOST * most / workload.rate).min(MOST_SHARE);
+    (share >= LEAST_SHARE).then_some(Relief {
         share,
+        short: short.shape,
+        long: buckets.next().map(|b| b.shape),
         best: scaled(best.capacity, credited / best.capacity.rate()),
-        specialists: parts,
+        specialists: own,
     })
 }
 

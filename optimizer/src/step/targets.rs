@@ -179,7 +179,8 @@ pub(super) fn carried(
         let own = input.workloads.iter().filter(|w| w.model == variant.model);
         let factor = own.map(|w| input.learned(v, w)).reduce(f64::min);
         let sums = by_role.entry(&variant.model).or_default();
-        sums[variant.role as usize] += passages.carry(v, ready) * factor.unwrap_or(1.0);
+        sums[variant.role as usize] +=
+            f64::from(ready) * passages.capacity(v) * factor.unwrap_or(1.0);
     }
     let pairs = |sums: &[f64; 3]| sums[Role::Prefill as usize].min(sums[Role::Decode as usize]);
     by_role
