@@ -228,12 +228,14 @@ fn observe_variants(autoscaler: &Autoscaler, snapshot: &Snapshot, state: &mut St
     for variant in with_replicas.filter_map(known) {
         *serving.entry(&variant.model).or_default() += 1;
     }
+    let mut prompts_of: BTreeMap<&str, Option<Prompts>> = BTreeMap::new();
     for sample in &snapshot.variants {
         let Some(variant) = known(sample) else {
             continue;
         };
         let alone = serving.get(variant.model.as_str()).is_none_or(|&n| n < 2);
-        let prompts = Prompts::of(state, &variant.model);
+        let prompts = (prompts_of.entry(&variant.model))
+            .or_insert_with(|| Prompts::of(state, &variant.model));
         state
             .variants
             .entry(sample.name.clone())

@@ -45,6 +45,7 @@ fn deployment() -> Vec<Deployment> {
         variant: 0,
         name: "l40s".to_owned(),
         role: Role::Both,
+        feasible: true,
         load: 1.5,
         concurrency: 50.0,
         ratios: (0.5, 0.3),

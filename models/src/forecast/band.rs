@@ -25,7 +25,7 @@ const LEAST_SIZE: f64 = 0.05;
 /// Memory of histograms, in slots: half a day at 15 s.
 const SHAPE_MEMORY: f64 = 2880.0;
 /// Errors beyond this many units count as this large.
-const LARGEST: f64 = 100.0;
+pub(super) const LARGEST: f64 = 100.0;
 
 /// Regimes: forecasts of half the usual rate, of the usual one, and of double.
 const REGIMES: usize = 3;

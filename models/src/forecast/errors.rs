@@ -3,13 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::Basis;
-use super::band::{Band, Place};
+use super::band::{Band, LARGEST, Place};
 use super::track::{FIRST_TREND, SEASON, TRACKS};
 
 /// Memory of candidates' errors, in slots.
 const LOSS_MEMORY: f64 = 160.0;
-/// Errors beyond this many units count as this large.
-const LARGEST: f64 = 100.0;
 /// Candidates are weighted by (mean square error)^−SHARPNESS.
 const SHARPNESS: i32 = 3;
 

@@ -1,5 +1,7 @@
 //! What a model's streams tell of its prompts, which no counter of an engine does.
 
+use wva_models::shape::RequestShape;
+
 use super::State;
 
 /// Lengths of the prompts that a model gets, all its classes together.
@@ -17,17 +19,23 @@ impl Prompts {
     /// The prompts of all streams of a model together, each stream weighted by its rate; `None` where nothing is known.
     #[must_use]
     pub fn of(state: &State, model: &str) -> Option<Self> {
+        let streams = state.streams_of(model);
+        Self::mixed(streams.filter_map(|(_, stream)| {
+            let shape = stream.shape()?;
+            Some((stream.forecast(0.0)?.mean, shape))
+        }))
+    }
+
+    /// The prompts of (rate, shape) together.
+    fn mixed<'a>(parts: impl Iterator<Item = (f64, &'a RequestShape)>) -> Option<Self> {
         let (mut weight, mut sum, mut cached) = (0.0, 0.0, 0.0);
         let mut lengths = Vec::new();
-        for (_, stream) in state.streams_of(model) {
-            let (Some(shape), Some(now)) = (stream.shape(), stream.forecast(0.0)) else {
-                continue;
-            };
-            weight += now.mean;
-            sum += now.mean * shape.mean_input();
-            cached += now.mean * shape.mean_input() * shape.prefix_hit();
+        for (rate, shape) in parts {
+            weight += rate;
+            sum += rate * shape.mean_input();
+            cached += rate * shape.mean_input() * shape.prefix_hit();
             let points = shape.points().iter();
-            lengths.extend(points.map(|p| (p.input, now.mean * p.weight)));
+            lengths.extend(points.map(|p| (p.input, rate * p.weight)));
         }
         lengths.sort_by(|a, b| a.0.total_cmp(&b.0));
         (weight > 0.0 && sum > 0.0).then(|| Self {
@@ -65,18 +73,10 @@ impl Prompts {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use wva_models::shape::RequestShape;
 
     /// Prompts of this shape.
     pub fn shaped(shape: &RequestShape) -> Prompts {
-        let points = shape.points().iter();
-        let mut lengths: Vec<_> = points.map(|p| (p.input, p.weight)).collect();
-        lengths.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Prompts {
-            mean: shape.mean_input(),
-            cached: 0.0,
-            lengths,
-        }
+        Prompts::mixed([(1.0, shape)].into_iter()).expect("a shape has prompts")
     }
 
     #[test]

@@ -88,15 +88,15 @@ impl VariantState {
             };
             self.start_up += step * (seconds.min(3600.0) - self.start_up);
         }
-        let cv = prompts.map(|p| p.cv_of_shortest(self.sorting.share()));
+        let known = prompts.map(|p| (p.cv_of_shortest(self.sorting.share()), p.cached));
         let windows: Vec<EngineWindow> = sample
             .replicas
             .iter()
             .filter_map(|r| self.window(r))
-            .map(|window| match prompts {
-                Some(p) => EngineWindow {
-                    prompt_cv: cv,
-                    cached_tokens: p.cached,
+            .map(|window| match known {
+                Some((cv, cached_tokens)) => EngineWindow {
+                    prompt_cv: Some(cv),
+                    cached_tokens,
                     ..window
                 },
                 None => window,

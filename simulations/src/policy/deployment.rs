@@ -43,6 +43,8 @@ pub struct Target {
     pub name: String,
     /// Its role.
     pub role: Role,
+    /// Whether it can meet all SLOs.
+    pub feasible: bool,
     /// Replicas that the demand fills, ≥ 0.
     pub load: f64,
     /// Mean requests in one full replica, at least 1: what a target of requests per replica is derived from.
@@ -107,8 +109,6 @@ pub fn deployments(
 
 /// A variant that could be deployed.
 struct Choice {
-    /// Whether it cannot meet all SLOs.
-    misses: bool,
     /// Price of the replicas that the demand fills.
     cost: f64,
     target: Target,
@@ -116,7 +116,7 @@ struct Choice {
 
 /// Whether any part misses its SLOs, and the price of all.
 fn cost(parts: &[Choice]) -> (bool, f64) {
-    let misses = parts.iter().any(|c| c.misses);
+    let misses = parts.iter().any(|c| !c.target.feasible);
     (misses, parts.iter().map(|c| c.cost).sum())
 }
 
@@ -132,24 +132,26 @@ fn cheapest(
     variants
         .filter(|(_, v)| v.model == model && v.role == role)
         .map(|(i, v)| {
-            let (feasible, target) = target(catalogue, i, v, &laws[i], demand);
+            let target = target(catalogue, i, v, &laws[i], demand);
             Choice {
-                misses: !feasible,
                 cost: target.load * catalogue.price_per_replica(v).get(),
                 target,
             }
         })
-        .min_by(|a, b| a.misses.cmp(&b.misses).then(a.cost.total_cmp(&b.cost)))
+        .min_by(|a, b| {
+            let order = b.target.feasible.cmp(&a.target.feasible);
+            order.then(a.cost.total_cmp(&b.cost))
+        })
 }
 
-/// How many replicas of a variant the demand fills, and whether it can meet all SLOs at all.
+/// How many replicas of a variant the demand fills, and what is to be known of it to scale it.
 pub(super) fn target(
     catalogue: &Catalogue,
     ordinal: usize,
     variant: &Variant,
     law: &ReplicaModel,
     demand: &[&StreamDemand],
-) -> (bool, Target) {
+) -> Target {
     let engine = ContinuousBatching::new(*law, variant.role);
     let (mut feasible, mut load, mut requests) = (true, 0.0, 0.0);
     let mut ratios: (f64, f64) = (0.0, 0.0);
@@ -175,10 +177,11 @@ pub(super) fn target(
     let devices = catalogue.stock.get(&variant.accelerator);
     let stock = devices.map_or(1000, |d| d / variant.tensor_parallel.max(1));
     let max = variant.max_replicas.unwrap_or(u32::MAX).min(stock).max(1);
-    let target = Target {
+    Target {
         variant: ordinal,
         name: variant.name.clone(),
         role: variant.role,
+        feasible,
         load,
         ratios,
         concurrency: if load > 0.0 {
@@ -188,8 +191,7 @@ pub(super) fn target(
         },
         min: variant.min_replicas.clamp(1, max),
         max,
-    };
-    (feasible, target)
+    }
 }
 
 /// P90 of TTFT and of ITL over their bounds for the P90 input, the worse of the two; 0 without a bound.

@@ -108,9 +108,6 @@ struct OneModel<'a> {
     model: &'a str,
     /// Its variants.
     targets: Vec<Target>,
-    /// Whether each is worth trying by itself. One that cannot meet all SLOs is not, while another can; beside that one it
-    /// may still take the short prompts.
-    alone: Vec<bool>,
     demand: Vec<&'a StreamDemand>,
     /// Replicas of all variants as found so far.
     others: &'a [u32],
@@ -129,11 +126,10 @@ impl<'a> OneModel<'a> {
     ) -> Self {
         let demand: Vec<&StreamDemand> = demand.iter().filter(|d| d.model == model).collect();
         let variants = setup.catalogue.variants.iter().enumerate();
-        let judged: Vec<(bool, Target)> = variants
+        let targets = variants
             .filter(|(_, v)| v.model == model)
             .map(|(i, v)| target(setup.catalogue, i, v, &setup.truth[i], &demand))
             .collect();
-        let any = judged.iter().any(|(feasible, _)| *feasible);
         let source = OfModel {
             all: setup.source,
             keep: setup
@@ -145,8 +141,7 @@ impl<'a> OneModel<'a> {
         };
         Self {
             peak_to_mean: peak_to_mean(&source, setup.seed, setup.duration_s),
-            alone: judged.iter().map(|(f, _)| *f || !any).collect(),
-            targets: judged.into_iter().map(|(_, t)| t).collect(),
+            targets,
             setup,
             settings,
             model,
@@ -193,11 +188,13 @@ impl<'a> OneModel<'a> {
         1.2 * time / (needed.max(1e-9) * self.settings.target_attainment)
     }
 
-    /// Each aggregated variant alone, and each prefill with each decode variant, where these can meet all SLOs.
+    /// Each aggregated variant alone, and each prefill with each decode variant. One that cannot meet all SLOs is no way to
+    /// begin with while another can; beside that one it may still take the short prompts.
     fn ways(&self) -> Vec<Way> {
+        let any = self.targets.iter().any(|t| t.feasible);
         let with = |role| {
             let all = self.targets.iter().enumerate();
-            let own = all.filter(move |&(i, t)| self.alone[i] && t.role == role);
+            let own = all.filter(move |(_, t)| t.role == role && (t.feasible || !any));
             own.map(|(i, t)| (i, t.load * self.peak_to_mean))
         };
         let alone = with(Role::Both).map(|part| vec![part]);
