@@ -8,6 +8,9 @@
 //! - many: a compound Poisson number of stalls, skewed, hence a Pearson III law. Sampled, its tail would need a hundred
 //!   times the arrivals: those that share a batch share their stalls, too.
 //!
+//! The batch's contexts drift as slowly as its size does, since both change with the sequences in it; so their variance
+//! adds to that of the drift. Among prompts of 6,000 tokens it is half of it and more.
+//!
 //! Batches swell while prompts stall them: drift and stalls come together, and their spread is widened accordingly.
 
 use super::occupancy::Occupancy;
@@ -64,6 +67,12 @@ pub(super) fn gaps_over_requests(
         .iter()
         .map(|n| share(n) * (n.iteration - grand).powi(2));
     let drift = drift.sum::<f64>().sqrt();
+    let contexts = context_swing(
+        work,
+        occupancy,
+        nodes.iter().map(|n| share(n) * n.batch).sum(),
+    );
+    let widened = (drift * drift + contexts * contexts).sqrt() / drift.max(1e-12);
     let stalls = Stalls::new(work, occupancy, load);
     let relaxation = relaxation_tokens(work) * grand / (1.0 - occupancy.elasticity);
     let mut groups = output_groups(work);
@@ -76,13 +85,14 @@ pub(super) fn gaps_over_requests(
         let residences = gaps / work.mean_decode.max(1e-9);
         let together = occupancy.shared_swing(
             kept * drift,
+            kept * contexts,
             stalls.of_mean_gap(gaps, grand).0,
             stalls.arrivals_share * newcomers(residences, occupancy.peakedness) / kept,
         );
         let prompts = load.rate * gaps * grand;
         swings.push(Swing {
             grand,
-            kept,
+            kept: kept * widened,
             together,
             followed: ((MANY - prompts) / (MANY - FEW)).clamp(0.0, 1.0),
         });
@@ -117,6 +127,13 @@ pub(super) fn gaps_over_requests(
     groups
 }
 
+/// Standard deviation of the mean iteration, seconds, from which contexts happen to be in the batch: each of `batch`
+/// sequences has its own read, and what that lengthens iterations lets more prompts into them.
+fn context_swing(work: &PromptWork<'_>, occupancy: &Occupancy, batch: f64) -> f64 {
+    let decode = work.law.per_kv_token_s * (batch * work.context_variance).sqrt();
+    decode / occupancy.decode_share.max(Routed::LEAST_DECODING)
+}
+
 /// Prompts per residence up to which requests are followed, and from which their stalls are a Pearson III law.
 const FEW: f64 = 6.0;
 const MANY: f64 = 16.0;
@@ -125,7 +142,7 @@ const MANY: f64 = 16.0;
 struct Swing {
     /// Mean iteration over all slices, seconds.
     grand: f64,
-    /// What an average over such a residence keeps of the batch's drift.
+    /// What an average over such a residence keeps of the batch's drift, widened by that of its contexts.
     kept: f64,
     /// How much wider drift and stalls spread because they come together.
     together: f64,
@@ -155,6 +172,8 @@ struct SeenNode<'a> {
     /// Mean and longest iteration, seconds.
     iteration: f64,
     longest: f64,
+    /// Sequences in the running batch.
+    batch: f64,
     /// Tokens produced per second, times the probability of the slice.
     tokens: f64,
 }
@@ -171,6 +190,7 @@ impl<'a> SeenNode<'a> {
                 Self {
                     seen,
                     iteration,
+                    batch: node.batch,
                     longest: seen.mixed.iter().copied().fold(0.0, f64::max),
                     tokens: node.weight * node.batch / iteration,
                 }

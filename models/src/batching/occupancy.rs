@@ -51,9 +51,10 @@ const LONGEST: usize = 20_000;
 
 impl Occupancy {
     /// Factor by which the standard deviation of a sum exceeds that of independent parts: batches swell while prompts
-    /// stall them, so the swings of the batch (`drift`) and the stalls themselves (`stall`) come together.
-    pub fn shared_swing(&self, drift: f64, stall: f64, newcomers: f64) -> f64 {
-        let independent = drift * drift + stall * stall;
+    /// stall them, so the swings of the batch (`drift`) and the stalls themselves (`stall`) come together; those of its
+    /// contexts (`contexts`) do not.
+    pub fn shared_swing(&self, drift: f64, contexts: f64, stall: f64, newcomers: f64) -> f64 {
+        let independent = drift * drift + contexts * contexts + stall * stall;
         if independent <= 0.0 {
             return 1.0;
         }

@@ -54,6 +54,8 @@ struct Prompt {
     point: usize,
     left: f64,
     context: f64,
+    /// Whether its KV memory is reserved.
+    admitted: bool,
 }
 
 /// A sampled request that decodes among the batch.
@@ -99,6 +101,10 @@ struct Server {
     iterations: f64,
     stalled: f64,
     decoding: BinaryHeap<Decoding>,
+    /// KV tokens of admitted prompts without a first token, and those of decoding requests at iteration 0 if they had
+    /// been there by then: each has one more with every iteration.
+    prompts_kv: f64,
+    decoding_kv: f64,
     /// Prompt tokens without a first token yet, as the router counts them.
     backlog: f64,
     /// Tokens that leave the backlog when the iteration ends.
@@ -176,6 +182,7 @@ impl<'a> PrefillQueue<'a> {
             point,
             left,
             context: p.input - left,
+            admitted: false,
         });
         if s.idle {
             s.idle = false;
@@ -187,7 +194,7 @@ impl<'a> PrefillQueue<'a> {
             } else {
                 (s.until + since * t0).max(self.now)
             };
-            s.run((until - s.until) / t0, 0.0, seen);
+            s.run((until - s.until) / t0, 0.0, self.work, seen);
             s.until = until;
         }
     }
@@ -202,8 +209,11 @@ impl<'a> PrefillQueue<'a> {
                     seconds: s.until - arrived + front_end,
                     point,
                 });
-                let gaps = self.work.shape.points()[point].output - 1.0;
+                let p = &self.work.shape.points()[point];
+                let gaps = p.output - 1.0;
+                s.prompts_kv -= p.input;
                 if gaps > 0.5 {
+                    s.decoding_kv += p.input + 1.0 - s.iterations;
                     s.decoding.push(Decoding {
                         ends: s.iterations + gaps,
                         stalled: s.stalled,
@@ -220,20 +230,33 @@ impl<'a> PrefillQueue<'a> {
                 s.backlog = 0.0;
                 break;
             }
-            let seconds = start_iteration(self.work, s, batch);
-            seen.mixed.push(seconds);
-            s.run(1.0, seconds - seen.decode_seconds, seen);
-            s.until += seconds;
+            if let Some(seconds) = start_iteration(self.work, s, batch) {
+                seen.mixed.push(seconds);
+                s.run(1.0, seconds - seen.decode_seconds, self.work, seen);
+                s.until += seconds;
+            } else {
+                // No memory for the first in line: decoding goes on until a request ends.
+                let next = s.decoding.peek().map_or(1.0, |d| d.ends - s.iterations);
+                let iterations = next.ceil().max(1.0);
+                s.run(iterations, 0.0, self.work, seen);
+                s.until += iterations * seen.decode_seconds;
+            }
         }
     }
 }
 
 impl Server {
+    /// KV tokens in use.
+    fn held(&self) -> f64 {
+        self.prompts_kv + self.decoding_kv + self.decoding.len() as f64 * self.iterations
+    }
+
     /// Goes on by `iterations` of equal length, which prompts make `stall` seconds longer in all.
-    fn run(&mut self, iterations: f64, stall: f64, seen: &mut Sampled) {
+    fn run(&mut self, iterations: f64, stall: f64, work: &PromptWork<'_>, seen: &mut Sampled) {
         let done = self.iterations + iterations;
         while self.decoding.peek().is_some_and(|d| d.ends <= done) {
             let Some(d) = self.decoding.pop() else { break };
+            self.decoding_kv -= work.shape.points()[d.point].input + 1.0 - (d.ends - d.gaps);
             let part = (d.ends - self.iterations) / iterations;
             let stalled = self.stalled + part * stall - d.stalled;
             seen.stalls.push(Stall {
@@ -241,20 +264,34 @@ impl Server {
                 point: d.point,
             });
         }
+        if self.decoding.is_empty() {
+            // Not what rounding leaves: it would be in the way of prompts that need all of the memory.
+            self.decoding_kv = 0.0;
+        }
         self.iterations = done;
         self.stalled += stall;
     }
 }
 
-/// Fills the next iteration of `s` with prefill chunks in arrival order; returns its length in seconds.
-fn start_iteration(work: &PromptWork<'_>, s: &mut Server, batch: f64) -> f64 {
+/// Fills the next iteration of `s` with prefill chunks in arrival order; returns its length in seconds, `None` when the
+/// first prompt has to wait for KV memory.
+fn start_iteration(work: &PromptWork<'_>, s: &mut Server, batch: f64) -> Option<f64> {
     let law = work.law;
     let mut room = (work.budget - batch).max(1.0);
     let (mut tokens, mut linear) = (0.0, 0.0);
     while room >= 1.0 {
+        let held = s.held();
         let Some(p) = s.waiting.front_mut() else {
             break;
         };
+        if !p.admitted {
+            let needed = work.shape.points()[p.point].input;
+            if held > 0.5 && held + needed > work.kv_tokens {
+                break;
+            }
+            p.admitted = true;
+            s.prompts_kv += needed;
+        }
         let chunk = p.left.min(room);
         linear += law.per_kv_token_s * (p.context + chunk)
             + law.per_chunk_context_s * chunk * (p.context + chunk / 2.0)
@@ -270,5 +307,7 @@ fn start_iteration(work: &PromptWork<'_>, s: &mut Server, batch: f64) -> f64 {
         s.finishing.push((p.arrived, p.point));
         s.waiting.pop_front();
     }
-    work.fixed_seconds(batch) + law.compute(batch + tokens) + linear + law.prefill_overhead_s
+    (tokens > 0.0).then(|| {
+        work.fixed_seconds(batch) + law.compute(batch + tokens) + linear + law.prefill_overhead_s
+    })
 }

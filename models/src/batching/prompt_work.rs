@@ -9,6 +9,8 @@ pub(super) struct PromptWork<'a> {
     pub law: &'a IterationLaw,
     /// Token budget M of an iteration.
     pub budget: f64,
+    /// KV-cache capacity, tokens.
+    pub kv_tokens: f64,
     pub shape: &'a RequestShape,
     /// Mean prompt tokens to compute, E[n(1−h)].
     pub mean_prompt: f64,
@@ -31,6 +33,7 @@ impl<'a> PromptWork<'a> {
         let mut work = Self {
             law: &replica.law,
             budget: replica.limits.token_budget.max(1.0),
+            kv_tokens: replica.limits.kv_tokens,
             shape,
             mean_prompt: shape.mean_of(|p| computed(shape, p)),
             mean_decode: shape.mean_of(|p| p.output - 1.0),

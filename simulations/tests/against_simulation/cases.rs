@@ -126,6 +126,12 @@ pub fn hard() -> Vec<Case> {
                 .expect("a valid shape"),
         ),
         poisson(
+            "30000/300",
+            h100(),
+            RequestShape::lognormal((30000.0, 0.6), (300.0, 0.7), Some(131_072.0))
+                .expect("a valid shape"),
+        ),
+        poisson(
             "L40S 6000/300",
             l40s(),
             lognormal((6000.0, 1.0), (300.0, 0.8)),
