@@ -79,8 +79,18 @@ pub fn parse() -> Arguments {
         .and_then(|w| Path::new(w).file_stem())
         .is_some_and(|stem| stem == "kubectl-wva");
     let name = if as_plugin { "kubectl wva" } else { "wva" };
-    let matches = Arguments::command().bin_name(name).get_matches_from(words);
+    let command = with_negative_numbers(Arguments::command());
+    let matches = command.bin_name(name).get_matches_from(words);
     Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit())
+}
+
+/// Takes `--rate -3` for a wrong rate, of which its parser says what is right, rather than for two unknown options.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let options = command.mut_args(|a| {
+        let numbers = !a.is_positional() && a.get_action().takes_values();
+        a.allow_negative_numbers(numbers)
+    });
+    options.mut_subcommands(with_negative_numbers)
 }
 
 #[cfg(test)]
@@ -89,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        Arguments::command().debug_assert();
+        with_negative_numbers(Arguments::command()).debug_assert();
     }
 
     /// Help that shows no example teaches nothing.

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use wva_models::catalogue::{
     AcceleratorText, Catalogue, CatalogueError, CatalogueText, ModelText, Spanned, from_yaml,
+    is_blank,
 };
 use wva_models::service_class::ServiceClassText;
 use wva_optimizer::step::Settings as Policy;
@@ -199,10 +200,7 @@ impl Settings {
     /// # Errors
     /// [`CatalogueError`] with line and column.
     pub fn parse(yaml: &str, origin: &str) -> Result<Self, CatalogueError> {
-        let blank = yaml
-            .lines()
-            .all(|l| l.trim().is_empty() || l.trim_start().starts_with('#'));
-        let text = if blank {
+        let text = if is_blank(yaml) {
             FileText::default()
         } else {
             from_yaml(yaml, origin)?

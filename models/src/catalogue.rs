@@ -40,7 +40,7 @@ pub use error::{CatalogueError, Place};
 pub use floor::LatencyKind;
 pub use split::KV_SHARE;
 pub use text::{AcceleratorText, CatalogueText, EngineText, ModelText, Positive, VariantText};
-pub use yaml::{MOST_BYTES, Spanned, from_yaml};
+pub use yaml::{MOST_BYTES, Spanned, from_yaml, is_blank};
 
 use crate::accelerator::Accelerator;
 use crate::iteration::ReplicaModel;

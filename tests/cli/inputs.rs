@@ -51,6 +51,17 @@ fn a_folder_instead_of_a_file() {
 }
 
 #[test]
+fn a_file_with_nothing_in_it() {
+    let folder = Folder::empty();
+    for (name, text) in [("empty", ""), ("comments", "---\n\n  # to be written\n")] {
+        folder.write(name, text);
+        folder
+            .wva(&["plan", name])
+            .refused(&[name, "nothing in it", "`examples/`"]);
+    }
+}
+
+#[test]
 fn binary_garbage() {
     let folder = Folder::empty();
     folder.write("utf8", "models: \0\0\u{1}\n");

@@ -186,6 +186,8 @@ fn bad_arguments_are_refused_with_what_would_do() {
             ])
             .refused(&["--rate", "above 0"]);
     }
+    // As two words, too.
+    folder.wva(&at("-3", &[])).refused(&["'-3'", "above 0"]);
     folder
         .wva(&with(&["--arrivals", "uniform"]))
         .refused(&["--arrivals", "cv=X"]);

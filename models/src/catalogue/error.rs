@@ -61,6 +61,14 @@ pub enum CatalogueError {
         /// The offending line, cut to 100 characters; empty where unknown.
         line: String,
     },
+    /// The text says nothing, and something is needed.
+    #[error(
+        "{place}: there is nothing in it but comments or blanks; the files in `examples/` are good starts"
+    )]
+    Empty {
+        /// Which file.
+        place: Place,
+    },
     /// The text is larger than anyone writes by hand.
     #[error("{place}: {bytes} bytes of YAML are too many; at most {limit} are read")]
     TooLarge {

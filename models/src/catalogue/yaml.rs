@@ -52,7 +52,7 @@ pub const MOST_BYTES: usize = 8 << 20;
 /// [`MOST_BYTES`] are errors; `origin` names the file in them.
 ///
 /// # Errors
-/// [`CatalogueError::TooLarge`] or [`CatalogueError::Yaml`].
+/// [`CatalogueError::TooLarge`], [`CatalogueError::Empty`] or [`CatalogueError::Yaml`].
 pub fn from_yaml<T: DeserializeOwned>(yaml: &str, origin: &str) -> Result<T, CatalogueError> {
     if yaml.len() > MOST_BYTES {
         return Err(CatalogueError::TooLarge {
@@ -64,6 +64,13 @@ pub fn from_yaml<T: DeserializeOwned>(yaml: &str, origin: &str) -> Result<T, Cat
     serde_saphyr::from_str_with_options(yaml, options()).map_err(|e| explain(yaml, origin, &e))
 }
 
+/// Whether a text has nothing but blank lines, comments and document marks.
+#[must_use]
+pub fn is_blank(yaml: &str) -> bool {
+    let mut lines = yaml.lines().map(str::trim);
+    lines.all(|line| line.is_empty() || line == "---" || line.starts_with('#'))
+}
+
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_events: 500_000, max_aliases: 1_000, max_anchors: 1_000 },
@@ -73,6 +80,11 @@ fn options() -> serde_saphyr::Options {
 }
 
 fn explain(yaml: &str, origin: &str, error: &serde_saphyr::Error) -> CatalogueError {
+    if is_blank(yaml) {
+        return CatalogueError::Empty {
+            place: Place::file(origin),
+        };
+    }
     let place = error.location().map_or_else(
         || Place::file(origin),
         |at| Place::at(origin, at.line(), at.column()),
