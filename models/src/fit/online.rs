@@ -4,8 +4,8 @@
 //! what the law predicts for the window's operating point. Care is taken against everything that makes such a filter
 //! lie: outliers (Huber weights, a χ² gate on the normalised innovation), forgetting that would blow up along
 //! directions without data (it forgets towards the prior's information, not towards none), laws that physics forbids
-//! and fits that predict recent windows worse than an earlier one did (rollback, with lower trust), and a changed
-//! engine (gate rejecting nearly everything: the covariance is reset).
+//! (projected onto those that it allows), fits that predict recent windows worse than an earlier one did or only against
+//! physics (rollback, with lower trust), and a changed engine (gate rejecting nearly everything: the covariance is reset).
 //!
 //! A batch refit over a stored history would be as good, but costs a history per variant.
 
@@ -43,7 +43,7 @@ pub enum FitEvent {
     NoUsableWindow,
     /// The last cycle's measurements were all too far off to believe.
     Gated,
-    /// The law became impossible (below the physical floor); the earlier parameters were kept.
+    /// Only a law that is impossible (below the physical floor) predicts the windows; the earlier parameters were kept.
     BelowPhysicalFloor,
     /// The law predicted recent windows worse than the earlier one; the earlier parameters were kept.
     Worse,
@@ -233,10 +233,9 @@ impl OnlineFit {
 
     /// Keeps the new filter, or goes back to the earlier one where the new is impossible or worse.
     fn judge(&mut self) -> FitEvent {
-        let law = self.filter.law();
-        let event = if !self.possible() {
+        let event = if self.contradicts_physics() {
             FitEvent::BelowPhysicalFloor
-        } else if self.error_of(&law) > 1.25 * self.error_of(&self.good.law()) + 0.02 {
+        } else if self.is_worse(&self.filter.law(), &self.good.law()) {
             FitEvent::Worse
         } else {
             self.good = self.filter.clone();
@@ -247,6 +246,22 @@ impl OnlineFit {
         self.credit *= 0.7;
         self.rejected += 1;
         event
+    }
+
+    /// Holds the filter to what physics allows; whether that spoils its predictions. Some parameters are known only
+    /// together, so that one of them falls below its least while their sum is right: then nothing is lost.
+    fn contradicts_physics(&mut self) -> bool {
+        if self.possible() {
+            return false;
+        }
+        let free = self.filter.law();
+        self.filter.hold_to(&self.physical.least());
+        !self.possible() || self.is_worse(&self.filter.law(), &free)
+    }
+
+    /// Whether a law predicts the remembered windows worse than another.
+    fn is_worse(&self, law: &IterationLaw, than: &IterationLaw) -> bool {
+        self.error_of(law) > 1.25 * self.error_of(than) + 0.02
     }
 
     /// Whether physics allows the present law. A prior that it forbids is judged by its predictions alone.

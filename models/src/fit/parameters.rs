@@ -114,6 +114,9 @@ pub struct PhysicalFloor {
     pub per_kv_token_s: f64,
 }
 
+/// Part of the datasheet's least that is still taken for possible.
+const GRACE: f64 = 0.95;
+
 impl PhysicalFloor {
     /// What the roofline's hardware allows at best, all efficiencies being 1.
     #[must_use]
@@ -134,9 +137,18 @@ impl PhysicalFloor {
     /// Whether the law is possible, with 5 % grace for datasheet figures.
     #[must_use]
     pub fn allows(&self, law: &IterationLaw) -> bool {
-        const GRACE: f64 = 0.95;
         law.floor_s >= GRACE * self.floor_s
             && law.per_token_s >= GRACE * self.per_token_s
             && law.per_kv_token_s >= GRACE * self.per_kv_token_s
+    }
+
+    /// The least logarithms of floor, b and g, a hair above what [`PhysicalFloor::allows`] asks for.
+    pub(super) fn least(&self) -> [(usize, f64); 3] {
+        let least = |x: f64| (GRACE * (1.0 + 1e-9) * x).max(NOTHING).ln();
+        [
+            (1, least(self.floor_s)),
+            (2, least(self.per_token_s)),
+            (3, least(self.per_kv_token_s)),
+        ]
     }
 }

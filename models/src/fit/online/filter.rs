@@ -14,6 +14,8 @@ const GATE: f64 = 0.999;
 const STEP: f64 = 1e-4;
 /// Iterations of one update, to follow the curvature of the law's corner.
 const ITERATIONS: usize = 2;
+/// Rounds over the constraints: each moves what the others have moved.
+const ROUNDS: usize = 8;
 
 /// What became of a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +117,32 @@ impl Filter {
         self.mean = x.into();
         self.covariance = p.into();
         (innovation, Judged::Taken)
+    }
+
+    /// Moves the mean to the likeliest point at which each of these parameters is at least as great (its logarithm is
+    /// given): what one of them gains, those that are known only together with it lose. (Simon 2010, "Kalman filtering
+    /// with state constraints", estimate projection with the inverse covariance as weight, one active constraint at a
+    /// time.)
+    pub(super) fn hold_to(&mut self, least: &[(usize, f64)]) {
+        let p = Matrix::from(self.covariance);
+        let mut x = Vector::from(self.mean);
+        for _ in 0..ROUNDS {
+            for &(i, bound) in least {
+                if x[i] >= bound {
+                    continue;
+                }
+                let gain = p.column(i) / p[(i, i)].max(1e-300);
+                x += gain * (bound - x[i]);
+                x[i] = bound;
+            }
+        }
+        // Where rounds do not suffice, the bounds themselves do.
+        for &(i, bound) in least {
+            x[i] = x[i].max(bound);
+        }
+        if x.iter().all(|v| v.is_finite() && v.abs() <= 60.0) {
+            self.mean = x.into();
+        }
     }
 
     /// Takes in a mean time outside the engine over `count` requests: a scalar filter, linear in the constant.
