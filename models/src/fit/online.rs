@@ -28,6 +28,8 @@ const FORGETTING: f64 = 0.985;
 const REMEMBERED: usize = 24;
 /// Weight of the newest window in the running error and context.
 const NEWEST: f64 = 0.08;
+/// Square of the mean absolute deviation over the variance, of a normal law.
+const SAMPLING: f64 = std::f64::consts::FRAC_2_PI;
 /// Share of recent measurements rejected above which the engine has changed.
 const CHANGED: f64 = 0.7;
 
@@ -92,6 +94,9 @@ pub struct OnlineFit {
     context: (f64, f64),
     /// Running mean absolute log-error of predictions made before each window was taken in: gap and prefill.
     errors: [Option<f64>; 2],
+    /// Running variance of what windows' samples alone make of those errors.
+    #[serde(default)]
+    sampling: [f64; 2],
     /// Running share of measurements that the gate rejected: gaps and prefill times.
     gated: [f64; 2],
     /// What trust is multiplied with after a rejected fit; recovers towards 1.
@@ -124,6 +129,7 @@ impl OnlineFit {
             recent: VecDeque::new(),
             context: (0.0, 0.0),
             errors: [None; 2],
+            sampling: [0.0; 2],
             gated: [0.0; 2],
             credit: 1.0,
             used: 0,
@@ -203,18 +209,23 @@ impl OnlineFit {
     fn take(&mut self, w: &EngineWindow, seen: &Remembered) -> u32 {
         let budget = self.token_budget;
         let mut accepted = 0;
-        let noise = noise(w, &seen.point, &self.filter.law(), budget);
+        let (bias, sampling) = noise(w, &seen.point, &self.filter.law(), budget);
         for (i, observed) in [seen.gap, seen.prefill].into_iter().enumerate() {
             let Some(observed) = observed else {
                 continue;
             };
             let predict = |law: &IterationLaw| predicted(law, &seen.point, budget, i);
-            let (innovation, judged) = self.filter.measure(observed.ln(), noise[i], predict);
+            let (innovation, judged) =
+                self.filter
+                    .measure(observed.ln(), bias[i] + sampling[i], predict);
             let error = innovation.abs().min(2.0);
             let before = self.errors[i].unwrap_or(error);
             // One wild window does not ruin trust; several do, as the bound grows with the mean.
             let error = error.min(0.1 + 3.0 * before);
+            let known = self.errors[i].is_some();
             self.errors[i] = Some(before + NEWEST * (error - before));
+            let fresh = if known { NEWEST } else { 1.0 };
+            self.sampling[i] += fresh * (sampling[i] - self.sampling[i]);
             let out = judged == Judged::Rejected;
             self.gated[i] += NEWEST * (f64::from(u8::from(out)) - self.gated[i]);
             accepted += u32::from(!out);
@@ -305,11 +316,20 @@ impl OnlineFit {
         }
     }
 
-    /// Trust from one-step-ahead errors: 0.2 without data, towards exp(−mean error/15 %) as windows accrue, times the
-    /// credit that rejected fits cost. Prefill errors count a third: they are the coarser measurement.
+    /// Trust from one-step-ahead errors, beyond what the samples in a window explain: 0.2 without data, towards
+    /// exp(−error/15 %) as windows accrue, times the credit that rejected fits cost. Prefill errors count a third: they are
+    /// the coarser measurement.
     fn trust(&self) -> f64 {
         const UNKNOWN: f64 = 0.2;
-        let error = match self.errors {
+        let own = |i: usize| {
+            let error = self.errors[i]?;
+            Some(
+                (error * error - SAMPLING * self.sampling[i])
+                    .max(0.0)
+                    .sqrt(),
+            )
+        };
+        let error = match [own(0), own(1)] {
             [Some(gap), Some(prefill)] => (3.0 * gap + prefill) / 4.0,
             [Some(only), None] | [None, Some(only)] => only,
             [None, None] => return UNKNOWN * self.credit,
@@ -328,12 +348,18 @@ fn predicted(law: &IterationLaw, point: &OperatingPoint, budget: f64, which: usi
     }
 }
 
-/// Variances of the logarithms of a window's mean gap and mean prefill time about the measurement model.
+/// Variances of the logarithms of a window's mean gap and mean prefill time about the measurement model: what the model
+/// is off by, and what few samples are.
 ///
 /// The model itself is 2–3 % off for decode and some 5 % where prefills make up the gap; one iteration's time varies as
 /// much as its mean, and which decodes a prefill happens to hold up varies from prompt to prompt. (Sizes as seen
 /// against an iteration-level simulation.)
-fn noise(w: &EngineWindow, point: &OperatingPoint, law: &IterationLaw, budget: f64) -> [f64; 2] {
+fn noise(
+    w: &EngineWindow,
+    point: &OperatingPoint,
+    law: &IterationLaw,
+    budget: f64,
+) -> ([f64; 2], [f64; 2]) {
     let iterations = w.gap_count / point.batch.max(1.0);
     let prefills = w.prefill_count.max(1.0);
     let part = point.prefill_part(law, budget);
@@ -341,8 +367,11 @@ fn noise(w: &EngineWindow, point: &OperatingPoint, law: &IterationLaw, budget: f
         0.02 + 0.05 * part,
         0.08 + 0.1 * (point.prompt / budget).min(1.0),
     ];
-    [
-        bias[0] * bias[0] + 0.7 * part * part / prefills + 0.2 / iterations.max(1.0),
-        bias[1] * bias[1] + (0.2 + 0.5 * point.prompt_cv * point.prompt_cv) / prefills,
-    ]
+    (
+        bias.map(|b| b * b),
+        [
+            0.7 * part * part / prefills + 0.2 / iterations.max(1.0),
+            (0.2 + 0.5 * point.prompt_cv * point.prompt_cv) / prefills,
+        ],
+    )
 }

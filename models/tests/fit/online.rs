@@ -255,6 +255,49 @@ fn an_impossible_fit_is_rolled_back_and_costs_trust() {
     assert!(fit.fitted().trust < 0.1, "{:?}", fit.fitted());
 }
 
+/// Prompts of which a window sees a few, of very different lengths.
+const LONG: Lengths = Lengths {
+    input: 8000.0,
+    output: 300.0,
+    cv: 1.2,
+};
+
+/// Where the law is at the edge of what physics allows, a parameter that windows tell only together with others wanders
+/// below it; what is learned of their sum is kept.
+#[test]
+fn a_fit_at_the_edge_of_physics_learns_on() {
+    let floor = PhysicalFloor {
+        floor_s: TRUTH.floor_s,
+        per_token_s: TRUTH.per_token_s,
+        per_kv_token_s: TRUTH.per_kv_token_s,
+    };
+    for (seed, signs) in SIGNS.into_iter().enumerate() {
+        let prior = wrong(1.2, signs.map(|s| s.max(0.0)));
+        let mut fit = OnlineFit::new(&prior, &PriorSpread::default(), floor, TOKEN_BUDGET);
+        let mut engine = Engine::new(TRUTH, seed as u64);
+        feed(&mut fit, &mut engine, 120, |_| 1.0, LONG);
+        let fitted = fit.fitted();
+        assert!(floor.allows(&fitted.law), "{fitted:?}");
+        assert!(fitted.rejected <= 6, "{fitted:?}");
+        let [gap, prefill] = errors(&fitted.law, &TRUTH, &[0.6, 1.0], LONG);
+        assert!(gap < 0.08 && prefill < 0.1, "{gap} {prefill}");
+    }
+}
+
+/// A window's mean over a few long prompts is far from the law's, however right the law is: trust was 0.65 here.
+#[test]
+fn what_few_samples_make_of_an_error_costs_no_trust() {
+    let mut fit = fit_from(&TRUTH);
+    feed(&mut fit, &mut Engine::new(TRUTH, 5), 120, |_| 0.6, LONG);
+    let fitted = fit.fitted();
+    assert!(fitted.gap_error > Some(0.05), "{fitted:?}");
+    assert!(fitted.trust > 0.75, "{fitted:?}");
+    // A law that is wrong is found out all the same, until it is learned.
+    let mut fit = fit_from(&wrong_by_uniform(2.0));
+    feed(&mut fit, &mut Engine::new(TRUTH, 5), 8, |_| 0.6, LONG);
+    assert!(fit.fitted().trust < 0.5, "{:?}", fit.fitted());
+}
+
 #[test]
 fn idle_windows_change_nothing() {
     let mut fit = fit_from(&TRUTH);
