@@ -34,7 +34,7 @@ pub struct HeadroomSettings {
 impl Default for HeadroomSettings {
     fn default() -> Self {
         Self {
-            budget_share: 0.75,
+            budget_share: 0.7,
             least: 0.5,
             greatest: 1.25,
             calming_per_hour: 0.5,
