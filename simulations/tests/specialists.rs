@@ -158,7 +158,10 @@ fn small_devices_are_given_up_where_nothing_sorts_the_prompts() {
                 result.attainment
             );
         }
-        let result = play(&yaml, "slo", seed);
-        assert!(result.attainment >= 0.985, "{}", result.attainment);
     }
+    // Where prompts are sorted they stay, and the promise is kept. One short run says little: one seed in eight misses it.
+    let sorted = [1, 2, 3].map(|seed| play(&yaml, "slo", seed));
+    let requests: u64 = sorted.iter().map(|r| r.requests).sum();
+    let missed: u64 = sorted.iter().map(|r| r.missed).sum();
+    assert!(100 * missed <= requests, "{missed} of {requests} miss");
 }
