@@ -164,4 +164,7 @@ fn small_devices_are_given_up_where_nothing_sorts_the_prompts() {
     let requests: u64 = sorted.iter().map(|r| r.requests).sum();
     let missed: u64 = sorted.iter().map(|r| r.missed).sum();
     assert!(100 * missed <= requests, "{missed} of {requests} miss");
+    for run in sorted {
+        assert!(run.attainment >= 0.98, "{}", run.attainment);
+    }
 }

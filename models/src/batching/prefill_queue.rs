@@ -66,6 +66,8 @@ struct Decoding {
     stalled: f64,
     gaps: f64,
     point: usize,
+    /// What it adds to its replica's [`Server::kv`].
+    kv: f64,
 }
 
 impl PartialEq for Decoding {
@@ -101,10 +103,9 @@ struct Server {
     iterations: f64,
     stalled: f64,
     decoding: BinaryHeap<Decoding>,
-    /// KV tokens of admitted prompts without a first token, and those of decoding requests at iteration 0 if they had
-    /// been there by then: each has one more with every iteration.
-    prompts_kv: f64,
-    decoding_kv: f64,
+    /// KV tokens of admitted prompts, and those that decoding requests would have had at iteration 0: each has one more
+    /// with every iteration.
+    kv: f64,
     /// Prompt tokens without a first token yet, as the router counts them.
     backlog: f64,
     /// Tokens that leave the backlog when the iteration ends.
@@ -194,7 +195,7 @@ impl<'a> PrefillQueue<'a> {
             } else {
                 (s.until + since * t0).max(self.now)
             };
-            s.run((until - s.until) / t0, 0.0, self.work, seen);
+            s.run((until - s.until) / t0, 0.0, seen);
             s.until = until;
         }
     }
@@ -211,10 +212,12 @@ impl<'a> PrefillQueue<'a> {
                 });
                 let p = &self.work.shape.points()[point];
                 let gaps = p.output - 1.0;
-                s.prompts_kv -= p.input;
+                s.kv -= p.input;
                 if gaps > 0.5 {
-                    s.decoding_kv += p.input + 1.0 - s.iterations;
+                    let kv = p.input + 1.0 - s.iterations;
+                    s.kv += kv;
                     s.decoding.push(Decoding {
+                        kv,
                         ends: s.iterations + gaps,
                         stalled: s.stalled,
                         gaps,
@@ -232,13 +235,13 @@ impl<'a> PrefillQueue<'a> {
             }
             if let Some(seconds) = start_iteration(self.work, s, batch) {
                 seen.mixed.push(seconds);
-                s.run(1.0, seconds - seen.decode_seconds, self.work, seen);
+                s.run(1.0, seconds - seen.decode_seconds, seen);
                 s.until += seconds;
             } else {
                 // No memory for the first in line: decoding goes on until a request ends.
                 let next = s.decoding.peek().map_or(1.0, |d| d.ends - s.iterations);
                 let iterations = next.ceil().max(1.0);
-                s.run(iterations, 0.0, self.work, seen);
+                s.run(iterations, 0.0, seen);
                 s.until += iterations * seen.decode_seconds;
             }
         }
@@ -248,25 +251,21 @@ impl<'a> PrefillQueue<'a> {
 impl Server {
     /// KV tokens in use.
     fn held(&self) -> f64 {
-        self.prompts_kv + self.decoding_kv + self.decoding.len() as f64 * self.iterations
+        self.kv + self.decoding.len() as f64 * self.iterations
     }
 
     /// Goes on by `iterations` of equal length, which prompts make `stall` seconds longer in all.
-    fn run(&mut self, iterations: f64, stall: f64, work: &PromptWork<'_>, seen: &mut Sampled) {
+    fn run(&mut self, iterations: f64, stall: f64, seen: &mut Sampled) {
         let done = self.iterations + iterations;
         while self.decoding.peek().is_some_and(|d| d.ends <= done) {
             let Some(d) = self.decoding.pop() else { break };
-            self.decoding_kv -= work.shape.points()[d.point].input + 1.0 - (d.ends - d.gaps);
+            self.kv -= d.kv;
             let part = (d.ends - self.iterations) / iterations;
             let stalled = self.stalled + part * stall - d.stalled;
             seen.stalls.push(Stall {
                 seconds: stalled / d.gaps,
                 point: d.point,
             });
-        }
-        if self.decoding.is_empty() {
-            // Not what rounding leaves: it would be in the way of prompts that need all of the memory.
-            self.decoding_kv = 0.0;
         }
         self.iterations = done;
         self.stalled += stall;
@@ -286,11 +285,12 @@ fn start_iteration(work: &PromptWork<'_>, s: &mut Server, batch: f64) -> Option<
         };
         if !p.admitted {
             let needed = work.shape.points()[p.point].input;
+            // Rounding leaves far less than half a token of what is no longer there.
             if held > 0.5 && held + needed > work.kv_tokens {
                 break;
             }
             p.admitted = true;
-            s.prompts_kv += needed;
+            s.kv += needed;
         }
         let chunk = p.left.min(room);
         linear += law.per_kv_token_s * (p.context + chunk)

@@ -28,8 +28,8 @@ const FORGETTING: f64 = 0.985;
 const REMEMBERED: usize = 24;
 /// Weight of the newest window in the running error and context.
 const NEWEST: f64 = 0.08;
-/// Square of the mean absolute deviation over the variance, of a normal law.
-const SAMPLING: f64 = std::f64::consts::FRAC_2_PI;
+/// (E|x|)²/Var x of a normal law.
+const ABSOLUTE: f64 = std::f64::consts::FRAC_2_PI;
 /// Share of recent measurements rejected above which the engine has changed.
 const CHANGED: f64 = 0.7;
 
@@ -96,7 +96,7 @@ pub struct OnlineFit {
     errors: [Option<f64>; 2],
     /// Running variance of what windows' samples alone make of those errors.
     #[serde(default)]
-    sampling: [f64; 2],
+    sampling: [Option<f64>; 2],
     /// Running share of measurements that the gate rejected: gaps and prefill times.
     gated: [f64; 2],
     /// What trust is multiplied with after a rejected fit; recovers towards 1.
@@ -129,7 +129,7 @@ impl OnlineFit {
             recent: VecDeque::new(),
             context: (0.0, 0.0),
             errors: [None; 2],
-            sampling: [0.0; 2],
+            sampling: [None; 2],
             gated: [0.0; 2],
             credit: 1.0,
             used: 0,
@@ -222,10 +222,9 @@ impl OnlineFit {
             let before = self.errors[i].unwrap_or(error);
             // One wild window does not ruin trust; several do, as the bound grows with the mean.
             let error = error.min(0.1 + 3.0 * before);
-            let known = self.errors[i].is_some();
             self.errors[i] = Some(before + NEWEST * (error - before));
-            let fresh = if known { NEWEST } else { 1.0 };
-            self.sampling[i] += fresh * (sampling[i] - self.sampling[i]);
+            let before = self.sampling[i].unwrap_or(sampling[i]);
+            self.sampling[i] = Some(before + NEWEST * (sampling[i] - before));
             let out = judged == Judged::Rejected;
             self.gated[i] += NEWEST * (f64::from(u8::from(out)) - self.gated[i]);
             accepted += u32::from(!out);
@@ -322,12 +321,8 @@ impl OnlineFit {
     fn trust(&self) -> f64 {
         const UNKNOWN: f64 = 0.2;
         let own = |i: usize| {
-            let error = self.errors[i]?;
-            Some(
-                (error * error - SAMPLING * self.sampling[i])
-                    .max(0.0)
-                    .sqrt(),
-            )
+            let explained = ABSOLUTE * self.sampling[i].unwrap_or(0.0);
+            Some((self.errors[i]?.powi(2) - explained).max(0.0).sqrt())
         };
         let error = match [own(0), own(1)] {
             [Some(gap), Some(prefill)] => (3.0 * gap + prefill) / 4.0,
